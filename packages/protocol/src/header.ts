@@ -1,0 +1,112 @@
+import { parseCursor } from './cursor.ts'
+import { CrossfadeError } from './errors.ts'
+import type { TopicKind } from './messages.ts'
+import { defaultBase } from './names.ts'
+import { stages, type Stage } from './rollout.ts'
+import { formatDictionary, parseDictionary, Token, type DictionaryValue } from './structured-field.ts'
+import { assertTopic } from './topic.ts'
+
+/** What an endpoint says of itself in its `Crossfade` header (R10). */
+export interface EndpointHeader {
+  topic: string
+  /** Read before the answer's data, so the data may be newer than it, never older (R8). */
+  cursor: string
+  /** Of the answer's body. */
+  hash?: string
+  feature?: string
+  stage: Stage
+  /** Who is at `stage`: those whose bucket is below it, 0 to 100. */
+  percent: number
+  /** The stage of the others. */
+  rest: Stage
+  /** Where the server is mounted, on the endpoint's own origin. */
+  base: string
+  kind?: TopicKind
+}
+
+const hashPattern = /^[0-9a-f]{16}$/
+// A path of this origin: `//host`, a backslash or a scheme would lead elsewhere, and the client's token with it.
+const basePattern = /^(?:\/[A-Za-z0-9\-._~!$&'()*+,;=:@%]+)*$/
+
+/**
+ * Writes the header's value, an RFC 9651 dictionary.
+ *
+ * @throws CrossfadeError `invalid_options` when a text has half a surrogate pair.
+ */
+export function formatHeader(header: EndpointHeader): string {
+  const { topic, cursor, hash, feature, stage, percent, rest, base, kind } = header
+  return formatDictionary({
+    topic,
+    cursor,
+    hash,
+    feature,
+    stage: new Token(stage),
+    percent,
+    rest: new Token(rest),
+    base,
+    kind: kind === undefined ? undefined : new Token(kind),
+  })
+}
+
+/**
+ * Reads the header's value. Never throws: what is not understood is as good as absent. Unknown members are ignored;
+ * `percent` is 100, `rest` is `off` and `base` is `/crossfade` unless said.
+ *
+ * @returns `null` when the header is absent, not well formed, or says no topic, cursor and stage.
+ */
+export function parseHeader(text: string | null | undefined): EndpointHeader | null {
+  if (typeof text !== 'string') return null
+  try {
+    return readMembers(parseDictionary(text))
+  } catch (error) {
+    if (error instanceof CrossfadeError) return null
+    throw error
+  }
+}
+
+function readMembers(members: ReadonlyMap<string, DictionaryValue>): EndpointHeader {
+  const cursor = string(members, 'cursor')
+  parseCursor(cursor)
+  return {
+    topic: assertTopic(string(members, 'topic')),
+    cursor,
+    ...(members.has('hash') ? { hash: matching(string(members, 'hash'), hashPattern) } : {}),
+    ...(members.has('feature') ? { feature: string(members, 'feature') } : {}),
+    stage: word(members, 'stage', stages),
+    percent: members.has('percent') ? percentage(members.get('percent')) : 100,
+    rest: members.has('rest') ? word(members, 'rest', stages) : 'off',
+    base: members.has('base') ? matching(string(members, 'base'), basePattern) : defaultBase,
+    ...(members.has('kind') ? { kind: word(members, 'kind', ['value', 'log'] as const) } : {}),
+  }
+}
+
+function string(members: ReadonlyMap<string, DictionaryValue>, name: string): string {
+  const value = members.get(name)
+  if (typeof value !== 'string') throw wrong(name)
+  return value
+}
+
+function matching(text: string, pattern: RegExp): string {
+  if (!pattern.test(text)) throw wrong(text)
+  return text
+}
+
+function word<Word extends string>(
+  members: ReadonlyMap<string, DictionaryValue>,
+  name: string,
+  words: readonly Word[],
+): Word {
+  const value = members.get(name)
+  const known = value instanceof Token ? words.find((candidate) => candidate === value.text) : undefined
+  if (known === undefined) throw wrong(name)
+  return known
+}
+
+function percentage(value: DictionaryValue | undefined): number {
+  if (typeof value !== 'number' || !(value >= 0 && value <= 100)) throw wrong('percent')
+  return value
+}
+
+function wrong(what: string): CrossfadeError {
+  return new CrossfadeError('malformed', `The header's ${what} is not what it must be.`)
+}
