@@ -22,7 +22,7 @@ export function canonicalJson(value: unknown): string {
 function write(value: unknown, depth: number): string {
   if (typeof value === 'string') return writeString(value)
   if (typeof value === 'object' && value !== null) return writeContainer(value, depth + 1)
-  if (value === null || typeof value === 'boolean' || Number.isFinite(value)) return JSON.stringify(value)
+  if (value === null || typeof value === 'boolean' || Number.isFinite(value)) return String(value)
   throw new CrossfadeError(
     'malformed',
     `${describe(value)} is no JSON value. Only null, booleans, finite numbers, strings, arrays and objects are.`,
@@ -55,7 +55,7 @@ function writeArray(array: readonly unknown[], depth: number): string {
 // The names are sorted and the members written in that order. An object rebuilt from sorted names would put integer-like names first.
 function writeObject(object: Readonly<Record<string, unknown>>, depth: number): string {
   let text = ''
-  for (const name of Object.keys(object).sort()) {
+  for (const name of Object.keys(object).toSorted()) {
     const member = object[name]
     if (member === undefined) continue
     if (text !== '') text += ','

@@ -59,10 +59,12 @@ function expandSegment(text: string, segment: string, params: Readonly<Record<st
   if (!segment.startsWith(':')) return segment
   const name = segment.slice(1)
   const value: unknown = Object.hasOwn(params, name) ? params[name] : undefined
-  if (value === undefined || value === null) {
-    throw new CrossfadeError('invalid_topic', `The topic "${text}" needs the parameter "${name}", which was not given.`)
-  }
-  return percentEncode(String(value))
+  if (typeof value === 'string' || typeof value === 'number' || typeof value === 'bigint')
+    return percentEncode(String(value))
+  throw new CrossfadeError(
+    'invalid_topic',
+    `The topic "${text}" needs the parameter "${name}" as a string or number, got ${value === null ? 'null' : typeof value}.`,
+  )
 }
 
 function assertPattern(text: string, segments: readonly string[], params: readonly string[]): void {

@@ -43,7 +43,7 @@ export function assertTopic(name: unknown): string {
 export function topicName(path: string, query: Readonly<Record<string, string>> = {}): string {
   if (path.includes('?')) throw invalid(path, 'has a "?", which begins the query part')
   const pairs = Object.entries(query).map(([name, value]) => `${percentEncode(name)}=${percentEncode(value)}`)
-  return assertTopic(pairs.length === 0 ? path : `${path}?${pairs.sort(byName).join('&')}`)
+  return assertTopic(pairs.length === 0 ? path : `${path}?${pairs.toSorted(byName).join('&')}`)
 }
 
 /**
