@@ -1,0 +1,98 @@
+/** One entry of a topic's log (PROTOCOL §1). `data` is JSON text on one line, so that its bytes are made once. */
+export interface Entry {
+  readonly offset: number
+  /** The application's event name, or `snapshot` / `patch` on a value topic. */
+  readonly event: string
+  /** JSON text. Empty on a value topic's `snapshot` entry: the value is the log's own `snapshot`. */
+  readonly data: string
+  /** Value topics: hash of the value after this entry. */
+  readonly hash?: string
+  /** Log topics: id of the thing, by which a client recognises what a REST answer gave it already. */
+  readonly key?: string
+  /** When the change was committed or published, ms since 1970. */
+  readonly at: number
+}
+
+/** A value topic's newest value. */
+export interface Snapshot {
+  readonly data: string
+  readonly hash: string
+  readonly at: number
+}
+
+/** What a broker knows of a topic without reading its entries. */
+export interface LogState {
+  readonly epoch: string
+  /** Offset of the newest entry. */
+  readonly head: number
+  /** Offset at which this memory of the topic began; smaller ones belong to a topic that was dropped while cold. */
+  readonly birth: number
+  /** Offset of the last entry dropped from history (R3). */
+  readonly trimmedUpTo: number
+  readonly snapshot: Snapshot | null
+}
+
+/** Where a change comes from: positions of one source compare as strings. */
+export interface SourcePosition {
+  readonly source: string
+  readonly position: string
+}
+
+export type Append =
+  /** A log topic's event. Dropped when its source position is at or below the topic's high-water mark. */
+  | {
+      readonly kind: 'event'
+      readonly event: string
+      readonly data: string
+      readonly key?: string
+      readonly at: number
+      readonly from?: SourcePosition
+      /** A repeated id within two minutes appends nothing (D5). */
+      readonly idempotencyKey?: string
+    }
+  /** A value topic's new value; `patch` (JSON text) leads from the previous one. Dropped when its source position is below the high-water mark. */
+  | {
+      readonly kind: 'value'
+      readonly value: Snapshot
+      readonly patch: string | null
+      readonly from?: SourcePosition
+    }
+  /** The first value since the topic became warm: stored at the present head, without a new entry. */
+  | { readonly kind: 'initial'; readonly value: Snapshot }
+  /** The value changed while nobody needed it: the offset moves on, the value is forgotten. */
+  | { readonly kind: 'mark' }
+
+export interface BrokerListener {
+  /** Called in offset order for each entry appended after the log was opened. */
+  entry(entry: Entry, state: LogState): void
+  /** Everything before is lost: a new epoch began (R4). */
+  reset(state: LogState, reason: string): void
+}
+
+/** An open log: `state()` is always the newest. */
+export interface OpenLog {
+  state(): LogState
+  close(): void
+}
+
+/** Entries after an offset, oldest first, as many as fit the page. */
+export interface LogPage {
+  readonly state: LogState
+  readonly entries: readonly Entry[]
+}
+
+/**
+ * The log and the fan-out of topics (DESIGN §3.3). `key` names a topic within the broker: the topic's name and, for a topic that
+ * is not public, its audience.
+ */
+export interface Broker {
+  /** Opens a topic and follows it. */
+  open(key: string, kind: 'value' | 'log', listener: BrokerListener): Promise<OpenLog>
+  /** Atomic: assigns the offset, stores, notifies. Resolves to the topic's head afterwards, or `null` when the entry was a repeat. */
+  append(key: string, append: Append): Promise<number | null>
+  /** Reads entries after `after`, at most `maxBytes` of data (always at least one entry when there is one). */
+  read(key: string, after: number, maxBytes: number): Promise<LogPage>
+  /** Begins a new epoch for every topic, because something was lost before it reached the broker. */
+  reset?(reason: string): Promise<void>
+  close?(): Promise<void>
+}

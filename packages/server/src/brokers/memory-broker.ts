@@ -1,0 +1,291 @@
+import { defaultLimits, newEpoch } from '@crossfade/protocol'
+import type {
+  Append,
+  Broker,
+  BrokerListener,
+  Entry,
+  LogPage,
+  LogState,
+  OpenLog,
+  Snapshot,
+  SourcePosition,
+} from './broker.ts'
+
+/** Options of {@link memoryBroker}. */
+export interface MemoryBrokerOptions {
+  /** Entries kept per topic. Default 1,000 (PROTOCOL §8). */
+  historyCount?: number
+  /** Bytes of data kept per topic. Default 4 MiB. */
+  historyBytes?: number
+  /** Age at which an entry is dropped, ms. Default 10 minutes. */
+  historyMs?: number
+  /** How long the head of a quiet log topic stays known after its last use, ms. Default 1 hour. */
+  headMs?: number
+  /** A clock that never goes back, ms. Default `performance.now`. */
+  now?: () => number
+}
+
+const idempotencyMs = 120_000
+const sweepMs = 10_000
+
+/**
+ * The broker of one process: topics live in its memory, and a restart begins a new epoch.
+ *
+ * @returns a broker whose logs are bounded by count, bytes and age.
+ */
+export function memoryBroker(options: MemoryBrokerOptions = {}): Broker {
+  return new MemoryBroker({
+    historyCount: options.historyCount ?? defaultLimits.historyCount,
+    historyBytes: options.historyBytes ?? defaultLimits.historyBytes,
+    historyMs: options.historyMs ?? defaultLimits.historyMs,
+    headMs: options.headMs ?? 3_600_000,
+    now: options.now ?? (() => performance.now()),
+  })
+}
+
+interface MemoryLog {
+  kind: 'value' | 'log'
+  head: number
+  birth: number
+  entries: Entry[]
+  /** When each of `entries` was appended, by the broker's own clock: a commit time may be old, a wall clock may jump (D11). */
+  appendedAt: number[]
+  bytes: number
+  snapshot: Snapshot | null
+  listeners: Set<BrokerListener>
+  /** High-water mark per source: what is at or below it was appended already. */
+  marks: Map<string, string>
+  usedAt: number
+}
+
+class MemoryBroker implements Broker {
+  readonly #options: Required<MemoryBrokerOptions>
+  readonly #logs = new Map<string, MemoryLog>()
+  readonly #idempotency = new Map<string, number>()
+  /** High-water marks of topics that were dropped: a new topic starts above them. */
+  readonly #droppedMarks = new Map<string, string>()
+  readonly #sweeper: NodeJS.Timeout
+  #epoch = newEpoch()
+  /** No topic that starts anew may reuse an offset of this epoch: it starts above the greatest that was dropped. */
+  #droppedHead = 0
+
+  constructor(options: Required<MemoryBrokerOptions>) {
+    this.#options = options
+    this.#sweeper = setInterval(() => this.#sweep(), sweepMs)
+    this.#sweeper.unref()
+  }
+
+  open(key: string, kind: 'value' | 'log', listener: BrokerListener): Promise<OpenLog> {
+    const log = this.#log(key, kind)
+    log.listeners.add(listener)
+    return Promise.resolve({
+      state: () => this.#state(log),
+      close: () => this.#close(key, listener),
+    })
+  }
+
+  append(key: string, append: Append): Promise<number | null> {
+    const log = this.#log(key, append.kind === 'event' ? 'log' : 'value')
+    log.usedAt = this.#options.now()
+    switch (append.kind) {
+      case 'event':
+        return Promise.resolve(this.#appendEvent(key, log, append))
+      case 'value':
+        return Promise.resolve(this.#appendValue(log, append))
+      case 'initial':
+        return Promise.resolve(this.#storeInitial(log, append.value))
+      case 'mark':
+        log.head += 1
+        log.entries = []
+        log.appendedAt = []
+        log.bytes = 0
+        log.snapshot = null
+        return Promise.resolve(log.head)
+    }
+  }
+
+  read(key: string, after: number, maxBytes: number): Promise<LogPage> {
+    const log = this.#log(key, 'log')
+    this.#trim(log)
+    const first = log.entries[0]?.offset ?? log.head + 1
+    const entries: Entry[] = []
+    let bytes = 0
+    for (let i = Math.max(0, after + 1 - first); i < log.entries.length && bytes < maxBytes; i++) {
+      const entry = log.entries[i] as Entry
+      entries.push(entry)
+      bytes += entry.data.length
+    }
+    return Promise.resolve({ state: this.#state(log), entries })
+  }
+
+  reset(reason: string): Promise<void> {
+    this.#epoch = newEpoch()
+    this.#droppedHead = 0
+    for (const [key, log] of this.#logs) {
+      if (log.listeners.size === 0) {
+        this.#logs.delete(key)
+        continue
+      }
+      Object.assign(log, { ...this.#fresh(log.kind), listeners: log.listeners, marks: log.marks })
+      const state = this.#state(log)
+      for (const listener of log.listeners) listener.reset(state, reason)
+    }
+    return Promise.resolve()
+  }
+
+  close(): Promise<void> {
+    clearInterval(this.#sweeper)
+    this.#logs.clear()
+    return Promise.resolve()
+  }
+
+  /** The value at the present head: an entry, so that its hash can be checked later, but nothing new. */
+  #storeInitial(log: MemoryLog, value: Snapshot): number {
+    if (log.snapshot !== null) return log.head
+    log.snapshot = value
+    log.entries = [{ offset: log.head, event: 'snapshot', data: '', hash: value.hash, at: value.at }]
+    log.appendedAt = [this.#options.now()]
+    log.bytes = 0
+    return log.head
+  }
+
+  #appendEvent(key: string, log: MemoryLog, append: Append & { kind: 'event' }): number | null {
+    if (append.from && !this.#advance(log, append.from)) return null
+    if (append.idempotencyKey !== undefined) {
+      const id = `${key}\n${append.idempotencyKey}`
+      const claimedAt = this.#idempotency.get(id)
+      if (claimedAt !== undefined && this.#options.now() - claimedAt < idempotencyMs) return null
+      this.#idempotency.set(id, this.#options.now())
+    }
+    this.#push(log, {
+      offset: log.head + 1,
+      event: append.event,
+      data: append.data,
+      ...(append.key === undefined ? {} : { key: append.key }),
+      at: append.at,
+    })
+    return log.head
+  }
+
+  #appendValue(log: MemoryLog, append: Append & { kind: 'value' }): number | null {
+    if (append.from) {
+      const mark = log.marks.get(append.from.source)
+      if (mark !== undefined && append.from.position < mark) return null
+      log.marks.set(append.from.source, append.from.position)
+    }
+    const patch = append.patch !== null && log.snapshot !== null ? append.patch : null
+    log.snapshot = append.value
+    this.#push(log, {
+      offset: log.head + 1,
+      event: patch === null ? 'snapshot' : 'patch',
+      data: patch ?? '',
+      hash: append.value.hash,
+      at: append.value.at,
+    })
+    return log.head
+  }
+
+  /** Moves the topic's high-water mark; false when the position was appended already. */
+  #advance(log: MemoryLog, from: SourcePosition): boolean {
+    const mark = log.marks.get(from.source) ?? this.#droppedMarks.get(from.source)
+    if (mark !== undefined && from.position <= mark) return false
+    log.marks.set(from.source, from.position)
+    return true
+  }
+
+  #push(log: MemoryLog, entry: Entry): void {
+    log.entries.push(entry)
+    log.appendedAt.push(this.#options.now())
+    log.bytes += entry.data.length
+    log.head = entry.offset
+    this.#trim(log)
+    const state = this.#state(log)
+    for (const listener of log.listeners) listener.entry(entry, state)
+  }
+
+  #trim(log: MemoryLog): void {
+    const { historyCount, historyBytes, historyMs, now } = this.#options
+    const oldest = now() - historyMs
+    let drop = 0
+    while (drop < log.entries.length) {
+      const entry = log.entries[drop] as Entry
+      if (
+        log.entries.length - drop <= historyCount &&
+        log.bytes <= historyBytes &&
+        (log.appendedAt[drop] as number) >= oldest
+      )
+        break
+      log.bytes -= entry.data.length
+      drop += 1
+    }
+    if (drop === 0) return
+    log.entries.splice(0, drop)
+    log.appendedAt.splice(0, drop)
+  }
+
+  #state(log: MemoryLog): LogState {
+    return {
+      epoch: this.#epoch,
+      head: log.head,
+      birth: log.birth,
+      trimmedUpTo: (log.entries[0]?.offset ?? log.head + 1) - 1,
+      snapshot: log.snapshot,
+    }
+  }
+
+  #log(key: string, kind: 'value' | 'log'): MemoryLog {
+    let log = this.#logs.get(key)
+    if (!log) {
+      log = this.#fresh(kind)
+      this.#logs.set(key, log)
+    }
+    return log
+  }
+
+  #fresh(kind: 'value' | 'log'): MemoryLog {
+    // A value topic starts one above: what changed while it was cold is unknown, so no older cursor may seem current (R8).
+    const head = kind === 'value' ? this.#droppedHead + 1 : this.#droppedHead
+    return {
+      kind,
+      head,
+      birth: head,
+      entries: [],
+      appendedAt: [],
+      bytes: 0,
+      snapshot: null,
+      listeners: new Set(),
+      marks: new Map(),
+      usedAt: this.#options.now(),
+    }
+  }
+
+  #close(key: string, listener: BrokerListener): void {
+    const log = this.#logs.get(key)
+    if (!log?.listeners.delete(listener)) return
+    log.usedAt = this.#options.now()
+    if (log.kind === 'value' && log.listeners.size === 0) this.#drop(key, log)
+  }
+
+  #drop(key: string, log: MemoryLog): void {
+    this.#logs.delete(key)
+    this.#droppedHead = Math.max(this.#droppedHead, log.head)
+    for (const [source, mark] of log.marks) {
+      const known = this.#droppedMarks.get(source)
+      // Only log topics are exact by position; a value topic's mark says nothing about another topic's events.
+      if (log.kind === 'log' && (known === undefined || mark > known)) this.#droppedMarks.set(source, mark)
+    }
+  }
+
+  #sweep(): void {
+    const now = this.#options.now()
+    for (const [key, log] of this.#logs) {
+      this.#trim(log)
+      if (log.listeners.size === 0 && log.entries.length === 0 && now - log.usedAt > this.#options.headMs)
+        this.#drop(key, log)
+    }
+    for (const [id, at] of this.#idempotency) {
+      if (now - at > idempotencyMs) this.#idempotency.delete(id)
+      else break
+    }
+  }
+}

@@ -1,0 +1,34 @@
+import type { Identity } from '../identity/principal.ts'
+import type { Outlet } from './outlet.ts'
+
+/** The server asks for a new token this long before the old one runs out, and waits as long after it (R53). */
+const graceMs = 25_000
+/** The longest delay that a timer takes. */
+const maxTimerMs = 2 ** 31 - 1
+
+/**
+ * Ends a connection when its credentials run out and no new token arrived.
+ *
+ * @param outlet gets `token_expiring` ahead.
+ * @returns what cancels it, as a new token does.
+ */
+export function expireWith(identity: Identity, outlet: Outlet, expire: () => void): () => void {
+  const expiresAt = identity.principal?.expiresAt
+  if (expiresAt === undefined) return () => {}
+  const leftMs = expiresAt - Date.now()
+  const ask = setTimeout(
+    () => outlet.send({ type: 'error', code: 'token_expiring', message: 'Your token runs out soon. Send a new one.' }),
+    clamp(leftMs - graceMs),
+  )
+  const end = setTimeout(expire, clamp(leftMs + graceMs))
+  ask.unref()
+  end.unref()
+  return () => {
+    clearTimeout(ask)
+    clearTimeout(end)
+  }
+}
+
+function clamp(ms: number): number {
+  return Math.min(Math.max(0, ms), maxTimerMs)
+}

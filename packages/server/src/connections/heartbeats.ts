@@ -1,0 +1,44 @@
+/** A connection that must hear something in each interval. */
+export interface Beating {
+  /** When something was last written to it, by `performance.now()`. */
+  readonly lastWriteAt: number
+  /** Called once an interval. `idle`: nothing was written since the last call, so a heartbeat is due (R25). */
+  beat(message: { type: 'heartbeat'; at: number; n: number }, idle: boolean): void
+}
+
+const slots = 50
+
+/** One timer for the heartbeats of all connections: each is visited once an interval, in its slot. */
+export class Heartbeats {
+  readonly #slots: Set<Beating>[] = Array.from({ length: slots }, () => new Set())
+  readonly #intervalMs: number
+  readonly #timer: NodeJS.Timeout
+  #tick = 0
+  #n = 0
+
+  constructor(intervalMs: number) {
+    this.#intervalMs = intervalMs
+    this.#timer = setInterval(() => this.#visit(), intervalMs / slots)
+    this.#timer.unref()
+  }
+
+  /** @returns what takes the connection out again. */
+  add(connection: Beating): () => void {
+    // The slot just visited comes round last: the first heartbeat is a whole interval away.
+    const slot = this.#slots[this.#tick] as Set<Beating>
+    slot.add(connection)
+    return () => slot.delete(connection)
+  }
+
+  close(): void {
+    clearInterval(this.#timer)
+  }
+
+  #visit(): void {
+    this.#tick = (this.#tick + 1) % slots
+    const message = { type: 'heartbeat', at: Date.now(), n: (this.#n += 1) } as const
+    const idleSince = performance.now() - this.#intervalMs
+    for (const connection of this.#slots[this.#tick] as Set<Beating>)
+      connection.beat(message, connection.lastWriteAt <= idleSince)
+  }
+}

@@ -1,0 +1,153 @@
+import { formatCursor, parseCursor, type CursorParts } from '@crossfade/protocol'
+import type { Broker, Entry, LogState } from '../brokers/broker.ts'
+import { Batch } from '../topics/batch.ts'
+import { changedLine, entryLine } from '../topics/lines.ts'
+import type { LogTopic } from '../topics/log-topic.ts'
+import type { ValueTopic } from '../topics/value-topic.ts'
+import type { Outlet } from './outlet.ts'
+import type { Subscription } from './subscription.ts'
+
+/** Where a client says it stands. */
+export interface Position {
+  readonly cursor?: string | undefined
+  readonly hash?: string | undefined
+  readonly history?: number | undefined
+}
+
+/** Bytes of history that are read and written at once (R9). */
+const pageBytes = 64 * 1024
+
+/** How a value topic's subscription begins. */
+type ValueStart =
+  /** The client has the newest value. */
+  | { readonly kind: 'current'; readonly knowsHash: boolean }
+  /** The patches after its cursor lead to the newest value. */
+  | { readonly kind: 'patches'; readonly entries: readonly Entry[] }
+  /** It gets the whole value; `recovered` as in R3 and R4. */
+  | { readonly kind: 'snapshot'; readonly recovered: boolean; readonly differs: boolean }
+
+/**
+ * Joins a value topic: recovery and attachment happen in one synchronous step after the last await, so that nothing falls between.
+ */
+export async function joinValue(
+  subscription: Subscription,
+  topic: ValueTopic,
+  position: Position,
+  broker: Broker,
+): Promise<void> {
+  const cursor = position.cursor === undefined ? null : parseCursor(position.cursor)
+  await topic.ready(subscription.identity)
+  let start = await valueStart(topic, cursor, position.hash, broker)
+  if (start.kind === 'snapshot' && start.differs) {
+    // The client may hold a newer value than this topic, from a REST answer: it must not get an older one (R6, R8).
+    await topic.reload(subscription.identity)
+    start = await valueStart(topic, cursor, position.hash, broker)
+  }
+  if (subscription.ended) return
+  beginValue(subscription, topic, cursor, start)
+}
+
+async function valueStart(
+  topic: ValueTopic,
+  cursor: CursorParts | null,
+  hash: string | undefined,
+  broker: Broker,
+): Promise<ValueStart> {
+  const state = topic.state
+  if (cursor === null) return { kind: 'snapshot', recovered: true, differs: false }
+  if (cursor.epoch !== state.epoch || cursor.offset > state.head || cursor.offset < state.birth) {
+    return { kind: 'snapshot', recovered: false, differs: hash !== undefined && hash !== state.snapshot?.hash }
+  }
+  if (cursor.offset === state.head) {
+    if (hash === undefined || hash === state.snapshot?.hash) return { kind: 'current', knowsHash: hash !== undefined }
+    return { kind: 'snapshot', recovered: false, differs: true }
+  }
+  if (hash === undefined) return { kind: 'snapshot', recovered: true, differs: false }
+  const page = await broker.read(topic.place.key, cursor.offset - 1, state.snapshot?.data.length ?? 0)
+  const [base, ...entries] = page.entries
+  if (base?.offset !== cursor.offset || base.hash === undefined)
+    return { kind: 'snapshot', recovered: true, differs: false }
+  if (base.hash !== hash) return { kind: 'snapshot', recovered: false, differs: true }
+  const complete = entries.at(-1)?.offset === topic.state.head && entries.every((entry) => entry.event === 'patch')
+  return complete ? { kind: 'patches', entries } : { kind: 'snapshot', recovered: true, differs: false }
+}
+
+function beginValue(
+  subscription: Subscription,
+  topic: ValueTopic,
+  cursor: CursorParts | null,
+  start: ValueStart,
+): void {
+  const state = topic.state
+  const hints = subscription.mode === 'changes'
+  const recovered = start.kind !== 'snapshot' || start.recovered
+  const own = recovered && cursor !== null ? formatCursor(cursor.epoch, cursor.offset) : null
+  subscription.epoch = state.epoch
+  subscription.subscribed(own ?? formatCursor(state.epoch, hints ? state.head : 0), recovered)
+  subscription.needsSnapshot = !(start.kind === 'patches' || (start.kind === 'current' && start.knowsHash))
+  if (hints) {
+    if (own !== null && start.kind !== 'current')
+      subscription.deliver(new Batch([changedLine(subscription.name, topic.cursor, 0)]))
+  } else if (start.kind === 'patches') {
+    subscription.deliver(new Batch(start.entries.map((entry) => entryLine(subscription.name, state.epoch, entry))))
+  } else if (start.kind === 'snapshot') {
+    subscription.needsSnapshot = false
+    subscription.deliver(topic.snapshotBatch())
+  }
+  subscription.offset = state.head
+  topic.attach(subscription)
+}
+
+/**
+ * Joins a log topic: sends what the client's cursor does not cover, a page at a time as the connection drains (R9), then attaches.
+ */
+export async function joinLog(
+  subscription: Subscription,
+  topic: LogTopic,
+  position: Position,
+  broker: Broker,
+  outlet: Outlet,
+): Promise<void> {
+  const state = topic.state
+  const cursor = position.cursor === undefined ? null : parseCursor(position.cursor)
+  const recovered = cursor === null || isCovered(cursor, state)
+  subscription.epoch = state.epoch
+  if (!recovered) subscription.offset = state.head
+  else subscription.offset = cursor?.offset ?? Math.max(state.trimmedUpTo, state.head - (position.history ?? 0))
+  subscription.subscribed(subscription.cursor, recovered)
+  if (subscription.mode === 'changes') {
+    if (subscription.offset < state.head)
+      subscription.deliver(new Batch([changedLine(subscription.name, topic.cursor, 0)]))
+    subscription.offset = state.head
+  }
+  await catchUp(subscription, topic, broker, outlet)
+}
+
+function isCovered(cursor: CursorParts, state: LogState): boolean {
+  return cursor.epoch === state.epoch && cursor.offset >= state.trimmedUpTo && cursor.offset <= state.head
+}
+
+async function catchUp(subscription: Subscription, topic: LogTopic, broker: Broker, outlet: Outlet): Promise<void> {
+  while (!subscription.ended) {
+    const state = topic.state
+    if (state.epoch !== subscription.epoch) subscription.reset(state, 'a new epoch began during the recovery')
+    if (subscription.offset === state.head) {
+      topic.attach(subscription)
+      return
+    }
+    const page = await broker.read(topic.place.key, subscription.offset, pageBytes)
+    if (subscription.ended) return
+    if (page.state.epoch !== subscription.epoch) continue
+    const first = page.entries[0]
+    const last = page.entries.at(-1)
+    if (first === undefined || last === undefined || first.offset !== subscription.offset + 1) {
+      subscription.reset(topic.state, 'the history ended before the recovery did')
+      continue
+    }
+    subscription.deliverPage(
+      new Batch(page.entries.map((entry) => entryLine(subscription.name, subscription.epoch, entry))),
+    )
+    subscription.offset = last.offset
+    if (!(await outlet.room())) return
+  }
+}

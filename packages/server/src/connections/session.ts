@@ -1,0 +1,158 @@
+import { assertTopic, CrossfadeError, parseCursor, type ErrorCode } from '@crossfade/protocol'
+import type { Access } from '../identity/access.ts'
+import type { Identity } from '../identity/principal.ts'
+import type { Hub } from '../topics/hub.ts'
+import type { LiveTopic } from '../topics/live-topic.ts'
+import { LogTopic } from '../topics/log-topic.ts'
+import { ValueTopic } from '../topics/value-topic.ts'
+import { joinLog, joinValue, type Position } from './join.ts'
+import type { Outlet } from './outlet.ts'
+import { Subscription } from './subscription.ts'
+import type { TopicCounter } from './topic-counter.ts'
+
+/** What every session shares. */
+export interface SessionPorts {
+  readonly hub: Hub
+  readonly access: Access
+  readonly topics: TopicCounter
+  /** Where unexpected errors are told. */
+  readonly report: (error: unknown, context: string) => void
+  /** The service's own credentials: a public topic's load under them also proves access for equal ones. */
+  readonly service: Identity
+}
+
+/** A `subscribe` message, or one entry of a poll's or stream's `topics`. */
+export interface SubscribeRequest extends Position {
+  readonly id?: string | undefined
+  readonly topic: string
+  readonly mode?: 'events' | 'changes' | undefined
+}
+
+/** One client's subscriptions on one connection, whatever the transport. Trouble with one topic never ends the others (R54). */
+export class Session {
+  identity: Identity
+  readonly subscriptions: Map<string, Subscription> = new Map()
+  readonly #ports: SessionPorts
+  readonly #outlet: Outlet
+  readonly #maxTopics: number
+  #closed = false
+
+  constructor(ports: SessionPorts, identity: Identity, outlet: Outlet, maxTopics: number) {
+    this.#ports = ports
+    this.identity = identity
+    this.#outlet = outlet
+    this.#maxTopics = maxTopics
+  }
+
+  /** Subscribes, or says in an `error` message why not. Never rejects. A second subscription to a topic replaces the first (R33). */
+  async subscribe(request: SubscribeRequest): Promise<void> {
+    let subscription: Subscription | null = null
+    try {
+      assertTopic(request.topic)
+      if (request.cursor !== undefined) parseCursor(request.cursor)
+      subscription = this.#claim(request)
+      await this.#join(subscription, request)
+    } catch (error) {
+      if (subscription?.ended) return
+      if (subscription) this.#drop(subscription)
+      this.refuse(error, request.topic, request.id)
+    }
+  }
+
+  unsubscribe(id: string): void {
+    for (const subscription of this.subscriptions.values()) {
+      if (subscription.id === id) subscription.end('requested', 'You unsubscribed.')
+    }
+  }
+
+  /** New credentials of the same principal: living subscriptions go on under them. */
+  renew(identity: Identity): void {
+    this.identity = identity
+    for (const subscription of this.subscriptions.values()) {
+      const { topic } = subscription
+      if (topic) this.#ports.access.unwatch(topic.place, subscription)
+      subscription.identity = identity
+      if (topic) this.#ports.access.watch(topic.place, subscription)
+    }
+  }
+
+  /** The connection has drained: value topics that skipped versions send their newest. */
+  drained(): void {
+    for (const subscription of this.subscriptions.values()) {
+      if (this.#outlet.congested()) return
+      const { topic } = subscription
+      if (topic instanceof ValueTopic && topic.subscribers.has(subscription)) topic.catchUp(subscription)
+    }
+  }
+
+  /** Ends all subscriptions without a word: the connection is gone. */
+  close(): void {
+    this.#closed = true
+    for (const subscription of [...this.subscriptions.values()]) this.#drop(subscription)
+  }
+
+  /** Tells a refusal of this topic or message; the connection goes on. */
+  refuse(error: unknown, topic?: string, id?: string): void {
+    if (!(error instanceof CrossfadeError)) this.#ports.report(error, `subscription to ${topic ?? 'a topic'}`)
+    const code: ErrorCode = error instanceof CrossfadeError ? error.code : 'server_error'
+    const message = error instanceof CrossfadeError ? error.message : 'The server failed. Try again later.'
+    this.#outlet.send({
+      type: 'error',
+      code,
+      message,
+      ...(topic === undefined ? {} : { topic }),
+      ...(id === undefined ? {} : { id }),
+    })
+  }
+
+  #claim(request: SubscribeRequest): Subscription {
+    const previous = this.subscriptions.get(request.topic)
+    if (previous) this.#drop(previous)
+    else if (this.subscriptions.size >= this.#maxTopics) {
+      throw new CrossfadeError(
+        'too_many_topics',
+        `This connection has ${this.#maxTopics} topics, the most it may have. Unsubscribe from one first.`,
+      )
+    }
+    this.#ports.topics.take(this.identity)
+    const subscription = new Subscription(request, this.identity, this.#outlet, (ended) => this.#drop(ended))
+    this.subscriptions.set(request.topic, subscription)
+    return subscription
+  }
+
+  async #join(subscription: Subscription, request: SubscribeRequest): Promise<void> {
+    const { hub, access } = this.#ports
+    const topic = await hub.acquire(hub.place(request.topic, this.identity))
+    topic.hold()
+    try {
+      await this.#admit(topic)
+      if (subscription.ended || this.#closed) return
+      subscription.topic = topic
+      if (topic instanceof ValueTopic) await joinValue(subscription, topic, request, hub.broker)
+      else if (topic instanceof LogTopic) await joinLog(subscription, topic, request, hub.broker, this.#outlet)
+      if (!subscription.ended) access.watch(topic.place, subscription)
+    } finally {
+      topic.release()
+      hub.discard(topic)
+    }
+  }
+
+  /** A first load under the client's own credentials proves access by itself: the endpoint runs once, not twice. */
+  async #admit(topic: LiveTopic): Promise<void> {
+    const { place } = topic
+    const ownLoad = place.definition.audience !== 'public' || this.identity.key === this.#ports.service.key
+    if (topic instanceof ValueTopic && ownLoad && place.definition.authorize === null) await topic.ready(this.identity)
+    await this.#ports.access.check(place, this.identity)
+  }
+
+  #drop(subscription: Subscription): void {
+    if (subscription.ended) return
+    subscription.ended = true
+    this.#ports.topics.give(subscription.identity)
+    if (this.subscriptions.get(subscription.name) === subscription) this.subscriptions.delete(subscription.name)
+    const { topic } = subscription
+    if (topic === null) return
+    topic.detach(subscription)
+    this.#ports.access.unwatch(topic.place, subscription)
+  }
+}

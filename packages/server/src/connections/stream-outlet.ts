@@ -1,0 +1,103 @@
+import type { Writable } from 'node:stream'
+import type { Batch } from '../topics/batch.ts'
+import type { FlushCycle, Flushable } from './flush-cycle.ts'
+import type { Outlet } from './outlet.ts'
+
+/** How one transport writes bytes. */
+export interface StreamPort {
+  /** The socket or answer. Its own buffer is part of the outbox. */
+  readonly stream: Writable
+  encode(message: object): Buffer
+  bytesOf(batch: Batch): Buffer
+  /** The outbox is over its bound. */
+  overflow(): void
+  /** What waited was written: value topics may go on. */
+  drained(): void
+}
+
+/**
+ * The bounded outbox of a WebSocket or SSE connection: gathers the buffers of a tick and writes them at its end. What the kernel
+ * does not take stays in the stream's buffer, and both together are bounded in bytes (F17).
+ */
+export class StreamOutlet implements Outlet, Flushable {
+  readonly #port: StreamPort
+  readonly #cycle: FlushCycle
+  readonly #maxBytes: number
+  #queue: Buffer[] = []
+  #queuedBytes = 0
+  #waiters: ((room: boolean) => void)[] = []
+  #closed = false
+  /** When something was last written, for heartbeats. */
+  lastWriteAt: number = performance.now()
+
+  constructor(port: StreamPort, cycle: FlushCycle, maxBytes: number) {
+    this.#port = port
+    this.#cycle = cycle
+    this.#maxBytes = maxBytes
+    port.stream.on('drain', () => this.#onDrain())
+  }
+
+  /** Bytes that wait for the client. */
+  get waitingBytes(): number {
+    return this.#queuedBytes + this.#port.stream.writableLength
+  }
+
+  send(message: object): void {
+    this.#push(this.#port.encode(message))
+  }
+
+  deliver(batch: Batch, bounded: boolean): void {
+    const bytes = this.#port.bytesOf(batch)
+    const waiting = this.waitingBytes
+    if (bounded && waiting > 0 && waiting + bytes.length > this.#maxBytes) this.#port.overflow()
+    else this.#push(bytes)
+  }
+
+  congested(): boolean {
+    return this.waitingBytes > this.#maxBytes / 4
+  }
+
+  async room(): Promise<boolean> {
+    if (this.#closed) return false
+    if (!this.congested()) return true
+    return new Promise((resolve) => this.#waiters.push(resolve))
+  }
+
+  flush(): void {
+    const queue = this.#queue
+    if (queue.length === 0 || this.#closed) return
+    const { stream } = this.#port
+    this.#queue = []
+    this.#queuedBytes = 0
+    this.lastWriteAt = performance.now()
+    const [only] = queue
+    if (queue.length === 1 && only) {
+      stream.write(only)
+      return
+    }
+    stream.cork()
+    for (const bytes of queue) stream.write(bytes)
+    stream.uncork()
+  }
+
+  /** Forgets what waits; nothing is written any more. */
+  close(): void {
+    this.#closed = true
+    this.#queue = []
+    this.#queuedBytes = 0
+    for (const resolve of this.#waiters.splice(0)) resolve(false)
+  }
+
+  #push(bytes: Buffer): void {
+    if (this.#closed) return
+    this.#queue.push(bytes)
+    this.#queuedBytes += bytes.length
+    this.#cycle.connection(this)
+  }
+
+  #onDrain(): void {
+    if (this.congested() || this.#closed) return
+    for (const resolve of this.#waiters.splice(0)) resolve(true)
+    this.#port.drained()
+  }
+}

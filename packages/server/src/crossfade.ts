@@ -1,0 +1,94 @@
+import { assertTopic, CrossfadeError, formatCursor } from '@crossfade/protocol'
+import type { RolloutStore } from './rollout/rollout.ts'
+import type { RpcHandler, RpcRegistry, RpcValidator } from './rpc/rpc-registry.ts'
+import type { Access } from './identity/access.ts'
+import { standaloneLogDefinition, type StandaloneLogOptions } from './topics/definition.ts'
+import type { Hub } from './topics/hub.ts'
+import type { TopicRegistry } from './topics/registry.ts'
+import { ValueTopic } from './topics/value-topic.ts'
+
+/** Options of {@link Crossfade.publish}. */
+export interface PublishOptions {
+  /** Id of the thing, by which clients recognise what a REST answer gave them already. */
+  key?: string
+  /** A repeated id within two minutes publishes nothing: safe to retry after an unknown outcome (D5). */
+  idempotencyKey?: string
+}
+
+/** What `app.crossfade` offers to the application. */
+export interface Crossfade {
+  /** Stages of features. */
+  readonly rollout: RolloutStore
+  /**
+   * Declares a log topic that no endpoint lists, such as `prices/:symbol`.
+   *
+   * @throws CrossfadeError `invalid_options` without `authorize` or `public: true`; `route_conflict` when the pattern is taken.
+   */
+  log(pattern: string, options: StandaloneLogOptions): void
+  /**
+   * Appends an event to a log topic.
+   *
+   * @returns its cursor, or `null` when the idempotency key was used already.
+   * @throws CrossfadeError `unknown_topic`, `invalid_topic`, `too_large`
+   */
+  publish(topic: string, event: string, data: unknown, options?: PublishOptions): Promise<string | null>
+  /** Makes the value topics of this name load again: something changed that no rule tells. */
+  invalidate(topic: string): void
+  /** Registers a method that clients call over any transport (R34). `validate` throws on a bad body. */
+  rpc(method: string, options: { validate?: RpcValidator }, handler: RpcHandler): void
+  /** Authorizes all subscriptions of a principal again, now (D10). */
+  revoke(principalId: string): Promise<void>
+}
+
+/** The parts that {@link Crossfade} acts on. */
+export interface CrossfadeParts {
+  readonly hub: Hub
+  readonly registry: TopicRegistry
+  readonly rollout: RolloutStore
+  readonly rpc: RpcRegistry
+  readonly access: Access
+  readonly maxEventBytes: number
+}
+
+/** Makes the decorator. */
+export function crossfadeOf(parts: CrossfadeParts): Crossfade {
+  const { hub, registry, rollout, rpc, access } = parts
+  return {
+    rollout,
+    log(pattern, options) {
+      const definition = standaloneLogDefinition(pattern, options)
+      registry.add(definition)
+      rollout.declare(definition.feature)
+    },
+    async publish(topic, event, data, options = {}) {
+      const resolved = registry.resolve(assertTopic(topic))
+      if (resolved?.definition.kind !== 'log') {
+        throw new CrossfadeError(
+          'unknown_topic',
+          `"${topic}" is no log topic. Declare it by config.crossfade.log or by app.crossfade.log().`,
+        )
+      }
+      const text = JSON.stringify(data ?? null)
+      if (Buffer.byteLength(text) > parts.maxEventBytes) {
+        throw new CrossfadeError(
+          'too_large',
+          `The event for "${topic}" has ${Buffer.byteLength(text)} bytes; ${parts.maxEventBytes} are allowed. Send an id and let clients read the rest.`,
+        )
+      }
+      const head = await hub.broker.append(topic, { kind: 'event', event, data: text, at: Date.now(), ...options })
+      if (head === null) return null
+      const { state } = await hub.broker.read(topic, head, 1)
+      return formatCursor(state.epoch, head)
+    },
+    invalidate(topic) {
+      const resolved = registry.resolve(assertTopic(topic))
+      if (resolved === null) return
+      for (const live of hub.matching(resolved.definition, resolved.params))
+        if (live instanceof ValueTopic) live.invalidate()
+    },
+    rpc(method, options, handler) {
+      rpc.register(method, options.validate ?? (() => {}), handler)
+    },
+    revoke: (principalId) => access.revoke(principalId),
+  }
+}

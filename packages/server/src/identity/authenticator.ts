@@ -1,0 +1,44 @@
+import { CrossfadeError } from '@crossfade/protocol'
+import { identityOf, type Headers, type Identity, type Principal } from './principal.ts'
+
+/**
+ * Tells who sends these headers, as the application's own requests do (R50). `null`: nobody, that is anonymous.
+ *
+ * @throws CrossfadeError `unauthenticated` when there is a token and it is bad or expired.
+ */
+export type Authenticate = (credentials: { headers: Headers }) => Principal | null | Promise<Principal | null>
+
+/** Identifies clients on every transport by the application's own `authenticate`. */
+export class Authenticator {
+  readonly #authenticate: Authenticate
+  readonly #vary: () => readonly string[]
+
+  /** @param vary all headers that answers depend on besides the credentials. */
+  constructor(authenticate: Authenticate | undefined, vary: () => readonly string[]) {
+    this.#authenticate = authenticate ?? (() => null)
+    this.#vary = vary
+  }
+
+  /** @throws CrossfadeError `unauthenticated` */
+  async identify(headers: Headers): Promise<Identity> {
+    const principal = await this.#principal(headers)
+    if (principal?.expiresAt !== undefined && principal.expiresAt <= Date.now()) {
+      throw new CrossfadeError('unauthenticated', 'The token has expired. Log in again.')
+    }
+    return identityOf(principal, headers, this.#vary())
+  }
+
+  /** The identity of the token in a `hello` or `token` message, which stands for the `Authorization` header. */
+  identifyToken(token: string, headers: Headers): Promise<Identity> {
+    return this.identify({ ...headers, authorization: `Bearer ${token}` })
+  }
+
+  async #principal(headers: Headers): Promise<Principal | null> {
+    try {
+      return await this.#authenticate({ headers })
+    } catch (error) {
+      if (error instanceof CrossfadeError) throw error
+      throw new CrossfadeError('unauthenticated', 'The credentials were not accepted. Log in again.', { cause: error })
+    }
+  }
+}

@@ -1,0 +1,48 @@
+import { createHash } from 'node:crypto'
+
+/** Who a connection or request is authenticated as (PROTOCOL §1). */
+export interface Principal {
+  /** Stable id of the account. The audience of a `principal` topic. */
+  readonly id: string
+  /** When the credentials run out, ms since 1970 (R53). Default: never. */
+  readonly expiresAt?: number
+  /** Anything else that `audience` and `authorize` functions want to see. */
+  readonly [claim: string]: unknown
+}
+
+/** Request headers, lower-case names, as Node gives them. */
+export type Headers = Readonly<Record<string, string | string[] | undefined>>
+
+/** A client's credentials and who they prove it to be. The headers stay in this process: no broker ever sees them. */
+export interface Identity {
+  readonly principal: Principal | null
+  /** The headers that an in-process run of an endpoint needs in order to be this client. */
+  readonly headers: Readonly<Record<string, string>>
+  /** Same key, same credentials: grants are cached by it (R52). */
+  readonly key: string
+}
+
+/** The identity of a client without credentials. */
+export const anonymousKey = 'anonymous'
+
+/**
+ * Makes an identity of a client's headers.
+ *
+ * @param vary further headers that an answer may depend on, lower-case.
+ */
+export function identityOf(principal: Principal | null, headers: Headers, vary: readonly string[]): Identity {
+  const kept: Record<string, string> = {}
+  for (const name of ['authorization', 'cookie', ...vary]) {
+    const value = headers[name]
+    if (value !== undefined) kept[name] = Array.isArray(value) ? value.join(name === 'cookie' ? '; ' : ', ') : value
+  }
+  return { principal, headers: kept, key: credentialKey(kept) }
+}
+
+function credentialKey(headers: Readonly<Record<string, string>>): string {
+  const names = Object.keys(headers)
+  if (names.length === 0) return anonymousKey
+  const hash = createHash('sha256')
+  for (const name of names.toSorted()) hash.update(`${name}\0${headers[name]}\0`)
+  return hash.digest('base64url')
+}

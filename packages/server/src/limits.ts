@@ -1,0 +1,24 @@
+import { CrossfadeError, defaultLimits } from '@crossfade/protocol'
+
+/** The limits of PROTOCOL §8; each is refused with its own code. */
+export type Limits = { readonly [name in keyof typeof defaultLimits]: number }
+
+/**
+ * The defaults with the application's own limits over them.
+ *
+ * @throws CrossfadeError `invalid_options` when one is unknown or no positive number.
+ */
+export function limitsOf(given: Partial<Limits> = {}): Limits {
+  for (const [name, value] of Object.entries(given)) {
+    if (!(name in defaultLimits)) {
+      throw new CrossfadeError(
+        'invalid_options',
+        `"${name}" is no limit. Limits are ${Object.keys(defaultLimits).join(', ')}.`,
+      )
+    }
+    if (typeof value !== 'number' || !(value > 0)) {
+      throw new CrossfadeError('invalid_options', `The limit ${name} must be a number above 0, got ${String(value)}.`)
+    }
+  }
+  return { ...defaultLimits, ...given }
+}

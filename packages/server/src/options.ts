@@ -1,0 +1,70 @@
+import type { ChangeFeed } from '@crossfade/changefeed'
+import { CrossfadeError, defaultBase, type Rollout } from '@crossfade/protocol'
+import type { Broker } from './brokers/broker.ts'
+import type { Authenticate } from './identity/authenticator.ts'
+import type { Limits } from './limits.ts'
+import type { OperatorCheck } from './transports/operator.ts'
+
+/** Options of the Crossfade plugin. All have defaults that work for one process. */
+export interface CrossfadeOptions {
+  /** Where the push endpoints are mounted. Default `/crossfade`. */
+  base?: string
+  /** Watches the database. Without one, topics change by `publish()`, `invalidate()` and `refresh` only. */
+  feed?: ChangeFeed
+  /** The log and the fan-out. Default: the memory of this process. */
+  broker?: Broker
+  /** Tells who a client is. Default: everybody is anonymous. */
+  authenticate?: Authenticate
+  /** Who may change rollouts. Default: nobody. */
+  operator?: OperatorCheck
+  /** The rollout that each feature begins with. Default: every feature is off. */
+  rollout?: Readonly<Record<string, Partial<Rollout>>>
+  /** Origins besides the request's own whose pages may connect, such as `https://app.example.com` (R51). */
+  allowedOrigins?: readonly string[]
+  /** Request headers under which public topics are loaded. Default: none, an anonymous request. */
+  service?: { headers: Readonly<Record<string, string>> }
+  /** The limits of PROTOCOL §8 that differ from the defaults. */
+  limits?: Partial<Limits>
+  /** How long a topic stays warm after its last use, ms. Default 2 minutes. */
+  warmMs?: number
+  /** How long a loader may take, ms. Default 10 s. */
+  loadTimeoutMs?: number
+  /** How long a permission is taken for granted, ms (R52). Default 30 s. */
+  grantMs?: number
+  /** How often living subscriptions are authorized again, ms (R14). Default 60 s. */
+  reauthorizeMs?: number
+  /** How long an SSE stream lives, ms, ± 20 % (R26). Default 10 minutes. */
+  rotateMs?: number
+}
+
+/** The options with defaults filled in. */
+export interface ResolvedOptions extends CrossfadeOptions {
+  readonly base: string
+  readonly allowedOrigins: readonly string[]
+  readonly warmMs: number
+  readonly loadTimeoutMs: number
+  readonly grantMs: number
+  readonly reauthorizeMs: number
+  readonly rotateMs: number
+}
+
+/** @throws CrossfadeError `invalid_options` */
+export function resolveOptions(options: CrossfadeOptions): ResolvedOptions {
+  const base = options.base ?? defaultBase
+  if (!/^(?:\/[A-Za-z0-9._~-]+)+$/.test(base)) {
+    throw new CrossfadeError(
+      'invalid_options',
+      `base must be a path like "/crossfade", without a slash at its end; got "${base}".`,
+    )
+  }
+  return {
+    ...options,
+    base,
+    allowedOrigins: options.allowedOrigins ?? [],
+    warmMs: options.warmMs ?? 120_000,
+    loadTimeoutMs: options.loadTimeoutMs ?? 10_000,
+    grantMs: options.grantMs ?? 30_000,
+    reauthorizeMs: options.reauthorizeMs ?? 60_000,
+    rotateMs: options.rotateMs ?? 600_000,
+  }
+}

@@ -1,0 +1,41 @@
+import { encodeSse } from '@crossfade/protocol'
+import { textFrame } from '../transports/text-frame.ts'
+
+/** One message on the wire: JSON text on one line, and the cursor when it is an event. */
+export interface Line {
+  readonly text: string
+  readonly cursor?: string
+}
+
+/**
+ * Messages that many subscribers get in one write. The bytes of each transport's form are made when the first subscriber needs
+ * them and shared by all others (DESIGN §3.4).
+ */
+export class Batch {
+  readonly lines: readonly Line[]
+  #websocket: Buffer | null = null
+  #sse: Buffer | null = null
+  #sseWithIds: Buffer | null = null
+
+  constructor(lines: readonly Line[]) {
+    this.lines = lines
+  }
+
+  /** One WebSocket text frame, a message a line (R30). */
+  get websocket(): Buffer {
+    this.#websocket ??= textFrame(this.lines.map((line) => line.text).join('\n'))
+    return this.#websocket
+  }
+
+  /** Server-Sent Events without ids, for a stream of many topics. */
+  get sse(): Buffer {
+    this.#sse ??= Buffer.from(this.lines.map((line) => encodeSse(line.text)).join(''))
+    return this.#sse
+  }
+
+  /** Server-Sent Events whose `id:` is the event's cursor, for a stream of one topic (R13). */
+  get sseWithIds(): Buffer {
+    this.#sseWithIds ??= Buffer.from(this.lines.map((line) => encodeSse(line.text, line.cursor)).join(''))
+    return this.#sseWithIds
+  }
+}

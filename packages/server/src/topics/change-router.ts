@@ -1,0 +1,101 @@
+import { touched, type ChangeBatch, type ChangeRule, type RowChange } from '@crossfade/changefeed'
+import type { TopicDefinition } from './definition.ts'
+import type { Hub } from './hub.ts'
+import type { TopicRegistry } from './registry.ts'
+import { ValueTopic, type Cause } from './value-topic.ts'
+
+interface Route {
+  readonly definition: TopicDefinition
+  readonly rule: ChangeRule
+}
+
+/** Turns committed changes into invalidations of value topics and events of log topics. */
+export class ChangeRouter {
+  readonly #hub: Hub
+  readonly #registry: TopicRegistry
+  #routes: Map<string, Route[]> | null = null
+
+  constructor(hub: Hub, registry: TopicRegistry) {
+    this.#hub = hub
+    this.#registry = registry
+  }
+
+  /** The tables and columns that the rules of all topics need. */
+  rules(): ChangeRule[] {
+    return this.#registry.all().flatMap((definition) => definition.rules)
+  }
+
+  /** Handles one batch. When this resolves, every event of the batch is in the broker. */
+  async handle(batch: ChangeBatch): Promise<void> {
+    if (batch.gap) await this.#gap(batch.gap.reason)
+    const invalidated = new Map<ValueTopic, Cause>()
+    const cause: Cause = { at: batch.committedAt, from: { source: batch.source, position: batch.position } }
+    for (const [index, change] of batch.changes.entries()) {
+      for (const route of this.#of(change)) {
+        if (route.definition.kind === 'log') await this.#append(route, change, batch, index)
+        else for (const topic of this.#invalidated(route, change)) invalidated.set(topic, cause)
+      }
+    }
+    // Once per topic, however many rows of the transaction touch it.
+    for (const [topic, why] of invalidated) topic.invalidate(why)
+  }
+
+  #of(change: RowChange): Route[] {
+    this.#routes ??= this.#index()
+    return (this.#routes.get(change.table) ?? []).filter((route) => route.rule.ops.includes(change.op))
+  }
+
+  #index(): Map<string, Route[]> {
+    const routes = new Map<string, Route[]>()
+    for (const definition of this.#registry.all()) {
+      for (const rule of definition.rules) {
+        const table = `${rule.table.schema}.${rule.table.name}`
+        routes.set(table, [...(routes.get(table) ?? []), { definition, rule }])
+      }
+    }
+    return routes
+  }
+
+  *#invalidated({ definition, rule }: Route, change: RowChange): Iterable<ValueTopic> {
+    const { before, after } = touched(rule, change)
+    for (const params of [before, after]) {
+      if (params === null) continue
+      for (const topic of this.#hub.matching(definition, params)) if (topic instanceof ValueTopic) yield topic
+    }
+  }
+
+  async #append({ definition, rule }: Route, change: RowChange, batch: ChangeBatch, index: number): Promise<void> {
+    const row = change.after ?? change.before
+    if (row === null || rule.data === undefined) return
+    const params = rule.params(row)
+    if (params === 'all') {
+      // The event cannot be assigned to a topic: saying that history was lost beats dropping it silently.
+      return this.#gap(
+        `a change of ${change.table} does not carry the columns that "${definition.pattern.text}" needs; set REPLICA IDENTITY FULL on the table`,
+      )
+    }
+    const value = rule.data(row)
+    const key = definition.key === null ? undefined : (value as Record<string, unknown> | null)?.[definition.key]
+    await this.#hub.broker.append(definition.pattern.expand(params), {
+      kind: 'event',
+      event: rule.event ?? definition.event,
+      data: JSON.stringify(value ?? null),
+      ...(key === undefined ? {} : { key: String(key) }),
+      at: batch.committedAt,
+      from: {
+        source: batch.source,
+        position: `${batch.position}.${partIndex(batch)}${String(index).padStart(8, '0')}`,
+      },
+    })
+  }
+
+  /** The source lost changes: whatever is held may be old, and every client must hear of it (C4). */
+  async #gap(reason: string): Promise<void> {
+    await this.#hub.broker.reset?.(reason)
+  }
+}
+
+/** A large transaction comes in parts of one position: the part goes before the index of the change. */
+function partIndex(batch: ChangeBatch): string {
+  return String(batch.part?.index ?? 0).padStart(6, '0')
+}

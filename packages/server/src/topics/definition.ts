@@ -1,0 +1,243 @@
+import type { ChangeRule } from '@crossfade/changefeed'
+import {
+  CrossfadeError,
+  topicName,
+  topicPattern,
+  topicQuery,
+  type TopicKind,
+  type TopicPattern,
+} from '@crossfade/protocol'
+import type { FastifyRequest } from 'fastify'
+import type { Identity, Principal } from '../identity/principal.ts'
+
+/** Between whom a topic's answer is the same (DESIGN §3.2): all, one principal, or the group that the function names. */
+export type Audience = 'public' | 'principal' | { readonly group: (principal: Principal) => string }
+
+/** What value and log topics have in common. */
+export interface TopicOptions {
+  /** Name of the feature that is rolled out. Default: the topic pattern. */
+  feature?: string
+  /** Which changes of the database touch the topic. Rules come from `@crossfade/changefeed/drizzle`. */
+  on?: readonly ChangeRule[]
+  /** Topic parameters of a request, where they are not its path parameters. Runs after the application's own hooks. */
+  params?: (request: FastifyRequest) => Readonly<Record<string, string | number>>
+  /** Query parameters that are part of the topic's name. A request with any other parameter is not the topic (R10). */
+  query?: readonly string[]
+  /** Query parameters that page through the answer: they keep the header and are not in the name (R10). */
+  paging?: readonly string[]
+  /** Request headers, lower-case, on which the answer depends besides the credentials, such as `accept-language`. */
+  vary?: readonly string[]
+  /** Who may subscribe. Default: whoever the endpoint itself answers with 2xx (R14). */
+  authorize?: (context: {
+    principal: Principal | null
+    params: Readonly<Record<string, string>>
+    topic: string
+  }) => boolean | Promise<boolean>
+}
+
+/** A route whose answer is a value topic: "what is it now". */
+export interface ValueTopicOptions extends TopicOptions {
+  /** The topic's name, with `:params`, such as `orders/:id`. */
+  topic: string
+  /** Default `principal`: nobody shares an answer unless the route says so. */
+  audience?: Audience
+  /** At most this many loads a second. Default: no limit. */
+  maxRate?: number
+  /** Also reload on this interval while someone listens, ms: for effects outside the database. */
+  refresh?: { every: number }
+  /** JSON pointers that do not count when values are compared, such as `/generatedAt`. */
+  ignore?: readonly string[]
+}
+
+/** A route whose answer lists a log topic: "what happened". */
+export interface LogTopicOptions extends TopicOptions {
+  /** The topic's name, with `:params`, such as `rooms/:room/messages`. */
+  log: string
+  /** The field of an event's data that identifies the thing, by which a client drops what a REST answer gave it already. */
+  key: string
+  /** Name of the events. Default `event`; a rule's own `event` goes first. */
+  event?: string
+}
+
+/** The `config.crossfade` of a route. */
+export type RouteOptions = ValueTopicOptions | LogTopicOptions
+
+/** A log topic that no endpoint lists, declared by `app.crossfade.log()`. */
+export interface StandaloneLogOptions {
+  /** Anybody may subscribe. Without it, `authorize` is required. */
+  public?: true
+  authorize?: NonNullable<TopicOptions['authorize']>
+  /** The field of an event's data that identifies the thing. */
+  key?: string
+  feature?: string
+  on?: readonly ChangeRule[]
+  event?: string
+}
+
+/** All that the server knows of the topics of one pattern. */
+export interface TopicDefinition {
+  readonly kind: TopicKind
+  readonly pattern: TopicPattern
+  readonly feature: string
+  readonly audience: Audience
+  readonly rules: readonly ChangeRule[]
+  readonly vary: readonly string[]
+  readonly query: ReadonlySet<string>
+  readonly paging: ReadonlySet<string>
+  /** The endpoint's URL with `:params`, or `null` when no endpoint is wrapped. */
+  readonly url: string | null
+  readonly params: TopicOptions['params'] | null
+  readonly authorize: TopicOptions['authorize'] | null
+  readonly isPublicLog: boolean
+  readonly key: string | null
+  readonly event: string
+  readonly minLoadMs: number
+  readonly refreshMs: number | null
+  readonly ignore: readonly string[]
+}
+
+/**
+ * Reads a route's `config.crossfade`.
+ *
+ * @param url the route's URL with its prefix.
+ * @throws CrossfadeError `invalid_options` when the topic's parameters and the URL's do not fit each other.
+ */
+export function routeDefinition(url: string, options: RouteOptions): TopicDefinition {
+  const text = 'log' in options ? options.log : options.topic
+  const pattern = topicPattern(text)
+  requireInvertible(url, pattern, options)
+  return {
+    ...shared(pattern, options),
+    kind: 'log' in options ? 'log' : 'value',
+    audience: 'log' in options ? 'public' : (options.audience ?? 'principal'),
+    url,
+    params: options.params ?? null,
+    query: new Set(options.query),
+    paging: new Set(options.paging),
+    vary: (options.vary ?? []).map((name) => name.toLowerCase()),
+    authorize: options.authorize ?? null,
+    isPublicLog: false,
+    ...('log' in options
+      ? { key: options.key, event: options.event ?? 'event', minLoadMs: 0, refreshMs: null, ignore: [] }
+      : {
+          key: null,
+          event: 'event',
+          minLoadMs: options.maxRate === undefined ? 0 : 1000 / options.maxRate,
+          refreshMs: options.refresh?.every ?? null,
+          ignore: options.ignore ?? [],
+        }),
+  }
+}
+
+/** @throws CrossfadeError `invalid_options` when nothing says who may subscribe (DESIGN §3.2). */
+export function standaloneLogDefinition(text: string, options: StandaloneLogOptions): TopicDefinition {
+  if (options.public !== true && options.authorize === undefined) {
+    throw new CrossfadeError(
+      'invalid_options',
+      `The log topic "${text}" has no endpoint that could say who may subscribe. Give it authorize: ({ principal, params }) => boolean, or public: true.`,
+    )
+  }
+  const pattern = topicPattern(text)
+  return {
+    ...shared(pattern, options),
+    kind: 'log',
+    audience: 'public',
+    url: null,
+    params: null,
+    query: new Set(),
+    paging: new Set(),
+    vary: [],
+    authorize: options.authorize ?? null,
+    isPublicLog: options.public === true,
+    key: options.key ?? null,
+    event: options.event ?? 'event',
+    minLoadMs: 0,
+    refreshMs: null,
+    ignore: [],
+  }
+}
+
+function shared(
+  pattern: TopicPattern,
+  options: { feature?: string; on?: readonly ChangeRule[] },
+): Pick<TopicDefinition, 'pattern' | 'feature' | 'rules'> {
+  return { pattern, feature: options.feature ?? pattern.text, rules: options.on ?? [] }
+}
+
+/** The topic must be computable from a request, and the request from the topic. */
+function requireInvertible(url: string, pattern: TopicPattern, options: RouteOptions): void {
+  const inUrl = urlParams(url)
+  const foreign = inUrl.filter((name) => !pattern.params.includes(name))
+  if (foreign.length > 0) {
+    throw new CrossfadeError(
+      'invalid_options',
+      `The route ${url} has the parameter :${foreign[0]}, which its topic "${pattern.text}" lacks, so the topic would mix different answers. Add it to the topic.`,
+    )
+  }
+  const missing = pattern.params.filter((name) => !inUrl.includes(name))
+  if (missing.length > 0 && options.params === undefined) {
+    throw new CrossfadeError(
+      'invalid_options',
+      `The topic "${pattern.text}" has the parameter :${missing[0]}, which the route ${url} lacks. Give the route params: (request) => ({ ${missing[0]}: … }).`,
+    )
+  }
+}
+
+function urlParams(url: string): string[] {
+  if (/[*()]|:[^/]*[?:-][^/]*/.test(url)) {
+    throw new CrossfadeError(
+      'invalid_options',
+      `The route ${url} has a wildcard, optional or composed parameter; a wrapped route takes plain /:name segments only.`,
+    )
+  }
+  return [...url.matchAll(/:([A-Za-z0-9_]+)/g)].map((match) => match[1] as string)
+}
+
+/**
+ * The topic's name for a request, or `null` when the request is not the topic (R10).
+ *
+ * @throws whatever the route's own `params` throws.
+ */
+export function topicOfRequest(definition: TopicDefinition, request: FastifyRequest): string | null {
+  const query: Record<string, string> = {}
+  for (const [name, value] of Object.entries(request.query as Record<string, unknown>)) {
+    if (definition.paging.has(name)) continue
+    if (!definition.query.has(name) || Array.isArray(value)) return null
+    query[name] = String(value)
+  }
+  const given = definition.params ? definition.params(request) : {}
+  const params = { ...(request.params as Record<string, string>), ...given }
+  return topicName(definition.pattern.expand(params), query)
+}
+
+/** The request that an in-process run makes for a topic. */
+export function urlOfTopic(
+  definition: TopicDefinition,
+  params: Readonly<Record<string, string>>,
+  topic: string,
+): string {
+  if (definition.url === null) throw new Error(`topic ${topic} has no endpoint`)
+  const path = definition.url.replaceAll(/:([A-Za-z0-9_]+)/g, (_, name: string) =>
+    encodeURIComponent(params[name] ?? ''),
+  )
+  const query = new URLSearchParams(topicQuery(topic)).toString()
+  return query === '' ? path : `${path}?${query}`
+}
+
+/**
+ * The key of a topic in the broker: the name and, where the answer is not the same for all, between whom it is.
+ *
+ * @returns `null` when the topic needs a principal and there is none.
+ */
+export function topicKey(definition: TopicDefinition, topic: string, identity: Identity): string | null {
+  const audience = audienceKey(definition.audience, identity.principal)
+  if (audience === null) return null
+  const vary = definition.vary.map((name) => `\n${name}=${identity.headers[name] ?? ''}`).join('')
+  return topic + audience + vary
+}
+
+function audienceKey(audience: Audience, principal: Principal | null): string | null {
+  if (audience === 'public') return ''
+  if (principal === null) return null
+  return audience === 'principal' ? `\nprincipal=${principal.id}` : `\ngroup=${audience.group(principal)}`
+}

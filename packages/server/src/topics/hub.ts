@@ -1,0 +1,147 @@
+import { CrossfadeError, formatCursor } from '@crossfade/protocol'
+import type { Broker } from '../brokers/broker.ts'
+import type { Identity } from '../identity/principal.ts'
+import { topicKey, type TopicDefinition } from './definition.ts'
+import type { LiveTopic, TopicPlace } from './live-topic.ts'
+import { LogTopic } from './log-topic.ts'
+import type { TopicRegistry } from './registry.ts'
+import { ValueTopic, type ValueTopicPorts } from './value-topic.ts'
+
+const sweepMs = 5_000
+
+/** The topics that somebody on this server uses, by broker key; cold ones cost nothing (DESIGN §3.2). */
+export class Hub {
+  readonly broker: Broker
+  readonly #registry: TopicRegistry
+  readonly #ports: ValueTopicPorts
+  readonly #warmMs: number
+  readonly #live = new Map<string, LiveTopic>()
+  readonly #opening = new Map<string, Promise<LiveTopic>>()
+  /** Live topics by definition and by the path part of their name: what a change is looked up in. */
+  readonly #byPath = new Map<TopicDefinition, Map<string, Set<LiveTopic>>>()
+  readonly #sweeper: NodeJS.Timeout
+
+  /** @param warmMs how long a topic that nobody listens to stays live after its last use, ms. */
+  constructor(registry: TopicRegistry, ports: ValueTopicPorts, warmMs: number) {
+    this.broker = ports.broker
+    this.#registry = registry
+    this.#ports = ports
+    this.#warmMs = warmMs
+    this.#sweeper = setInterval(() => this.#sweep(), sweepMs)
+    this.#sweeper.unref()
+  }
+
+  /**
+   * Where a topic's name belongs for this client.
+   *
+   * @throws CrossfadeError `unknown_topic` when no pattern matches, `unauthenticated` when the topic needs a principal and there is none.
+   */
+  place(name: string, identity: Identity): TopicPlace {
+    const resolved = this.#registry.resolve(name)
+    if (resolved === null) {
+      throw new CrossfadeError(
+        'unknown_topic',
+        `No topic matches "${name}". A topic is the path of a wrapped endpoint as its route declares it, such as "orders/42".`,
+      )
+    }
+    const key = topicKey(resolved.definition, name, identity)
+    if (key === null)
+      throw new CrossfadeError(
+        'unauthenticated',
+        `The topic "${name}" belongs to a principal. Send a token or a cookie.`,
+      )
+    return { ...resolved, name, key }
+  }
+
+  /** The live topic of a place, opened if it was cold. Call `use` or `hold` on it in the same tick. */
+  async acquire(place: TopicPlace): Promise<LiveTopic> {
+    const live = this.#live.get(place.key)
+    if (live) return live
+    let opening = this.#opening.get(place.key)
+    if (!opening) {
+      opening = this.#open(place).finally(() => this.#opening.delete(place.key))
+      this.#opening.set(place.key, opening)
+    }
+    return opening
+  }
+
+  /** Forgets a topic that nobody needs and that has no value: its endpoint refused (a failed load creates no topic). */
+  discard(topic: LiveTopic): void {
+    if (topic.needed || topic.place.definition.kind === 'log' || topic.state.snapshot !== null) return
+    this.#drop(topic)
+  }
+
+  /** Live topics that the parameters of a change match; a definition's parameter that is not among them matches all. */
+  *matching(definition: TopicDefinition, params: Readonly<Record<string, string>> | 'all'): Iterable<LiveTopic> {
+    const paths = this.#byPath.get(definition)
+    if (!paths) return
+    if (params !== 'all' && definition.pattern.params.every((name) => name in params)) {
+      yield* paths.get(definition.pattern.expand(params)) ?? []
+      return
+    }
+    for (const topics of paths.values()) {
+      for (const topic of topics) {
+        if (params === 'all' || Object.entries(params).every(([name, value]) => topic.place.params[name] === value))
+          yield topic
+      }
+    }
+  }
+
+  /** The cursor of a topic that may be cold, for an event just published. */
+  async cursorOf(key: string, head: number): Promise<string> {
+    const { state } = await this.broker.read(key, head, 1)
+    return formatCursor(state.epoch, head)
+  }
+
+  get size(): number {
+    return this.#live.size
+  }
+
+  close(): void {
+    clearInterval(this.#sweeper)
+    for (const topic of this.#live.values()) topic.close()
+    this.#live.clear()
+    this.#byPath.clear()
+  }
+
+  async #open(place: TopicPlace): Promise<LiveTopic> {
+    const { kind } = place.definition
+    const topic = kind === 'value' ? new ValueTopic(place, this.#ports) : new LogTopic(place, this.#ports.cycle)
+    topic.opened(await this.broker.open(place.key, kind, topic.listener()))
+    this.#live.set(place.key, topic)
+    this.#sameName(place).add(topic)
+    return topic
+  }
+
+  #sameName(place: TopicPlace): Set<LiveTopic> {
+    const paths = this.#byPath.get(place.definition) ?? new Map<string, Set<LiveTopic>>()
+    this.#byPath.set(place.definition, paths)
+    const path = pathOf(place.name)
+    const topics = paths.get(path) ?? new Set()
+    paths.set(path, topics)
+    return topics
+  }
+
+  #sweep(): void {
+    const now = performance.now()
+    for (const topic of this.#live.values()) {
+      if (topic.isCold(now, this.#warmMs)) this.#drop(topic)
+    }
+  }
+
+  #drop(topic: LiveTopic): void {
+    const { key, definition, name } = topic.place
+    if (this.#live.get(key) !== topic) return
+    this.#live.delete(key)
+    const paths = this.#byPath.get(definition)
+    const topics = paths?.get(pathOf(name))
+    topics?.delete(topic)
+    if (topics?.size === 0) paths?.delete(pathOf(name))
+    topic.close()
+  }
+}
+
+function pathOf(name: string): string {
+  const query = name.indexOf('?')
+  return query === -1 ? name : name.slice(0, query)
+}

@@ -1,0 +1,134 @@
+/** What a schedule runs, and when it must. */
+export interface LoadScheduleOptions {
+  /** At least this long between the starts of two loads, ms. */
+  minIntervalMs: number
+  /** Load on this interval, ms; `null`: only when wanted. */
+  refreshMs: number | null
+  load: () => Promise<void>
+  /** Whether anybody would use the result: failed loads are retried only then. */
+  needed: () => boolean
+}
+
+interface Waiter {
+  readonly want: number
+  resolve(): void
+  reject(error: unknown): void
+}
+
+const retryCapMs = 10_000
+
+/**
+ * Runs a load for whoever wants one, one at a time. What is wanted while a load runs is satisfied by the next one, which begins
+ * after it: nobody gets a result that was read before they asked.
+ */
+export class LoadSchedule {
+  readonly #options: LoadScheduleOptions
+  #wanted = 0
+  #have = 0
+  #running = false
+  #failures = 0
+  #startedAt = -Infinity
+  #timer: NodeJS.Timeout | null = null
+  #refresh: NodeJS.Timeout | null = null
+  #waiters: Waiter[] = []
+  #stopped = false
+
+  constructor(options: LoadScheduleOptions) {
+    this.#options = options
+  }
+
+  get failing(): boolean {
+    return this.#failures > 0
+  }
+
+  /** Nothing is wanted that the last result does not include. */
+  get settled(): boolean {
+    return this.#have === this.#wanted && !this.#running
+  }
+
+  /** A refreshed value that nobody listened to meanwhile is older than its interval. */
+  get overdue(): boolean {
+    const { refreshMs } = this.#options
+    return refreshMs !== null && performance.now() - this.#startedAt > refreshMs
+  }
+
+  /** Wants a load that begins after this call. */
+  want(): void {
+    this.#wanted += 1
+    this.#plan()
+  }
+
+  /** Resolves after a load that began after this call; rejects with its error. */
+  next(): Promise<void> {
+    const promise = new Promise<void>((resolve, reject) => {
+      this.#waiters.push({ want: this.#wanted + 1, resolve, reject })
+    })
+    this.want()
+    return promise
+  }
+
+  /** Somebody listens: begins to refresh, and loads what was wanted meanwhile. */
+  resume(): void {
+    const { refreshMs } = this.#options
+    if (refreshMs !== null && this.#refresh === null) this.#refresh = setInterval(() => this.want(), refreshMs)
+    if (this.#wanted > this.#have) this.#plan()
+  }
+
+  /** Nobody listens any more. */
+  pause(): void {
+    if (this.#refresh !== null) clearInterval(this.#refresh)
+    this.#refresh = null
+  }
+
+  stop(): void {
+    this.#stopped = true
+    this.pause()
+    if (this.#timer !== null) clearTimeout(this.#timer)
+  }
+
+  #plan(): void {
+    if (this.#running || this.#timer !== null || this.#stopped) return
+    const delay = Math.max(0, this.#startedAt + this.#options.minIntervalMs - performance.now(), this.#backoffMs())
+    if (delay === 0) {
+      void this.#run()
+      return
+    }
+    this.#timer = setTimeout(() => {
+      this.#timer = null
+      void this.#run()
+    }, delay)
+  }
+
+  #backoffMs(): number {
+    if (this.#failures === 0 || this.#waiters.length > 0) return 0
+    return Math.random() * Math.min(retryCapMs, 250 * 2 ** this.#failures)
+  }
+
+  async #run(): Promise<void> {
+    this.#running = true
+    this.#startedAt = performance.now()
+    const target = this.#wanted
+    let failure: { error: unknown } | null = null
+    try {
+      await this.#options.load()
+    } catch (error) {
+      failure = { error }
+    }
+    this.#running = false
+    this.#settle(target, failure)
+    if (this.#wanted > this.#have && this.#options.needed()) this.#plan()
+  }
+
+  #settle(target: number, failure: { error: unknown } | null): void {
+    if (failure === null) {
+      this.#failures = 0
+      this.#have = target
+    } else this.#failures += 1
+    const due = this.#waiters.filter((waiter) => waiter.want <= target)
+    this.#waiters = this.#waiters.filter((waiter) => waiter.want > target)
+    for (const waiter of due) {
+      if (failure === null) waiter.resolve()
+      else waiter.reject(failure.error)
+    }
+  }
+}

@@ -1,0 +1,23 @@
+import type { LogState } from '../brokers/broker.ts'
+import type { Identity } from '../identity/principal.ts'
+import type { Batch } from './batch.ts'
+
+/** Why a subscription ended (`unsubscribed` of PROTOCOL §5). */
+export type EndCode = 'requested' | 'forbidden' | 'expired' | 'stage' | 'gone'
+
+/** What a topic sees of one subscription. */
+export interface Subscriber {
+  readonly mode: 'events' | 'changes'
+  /** A load of a topic that is not public may use these credentials. */
+  readonly identity: Identity
+  /** Offset of the last entry given to the client's connection. */
+  offset: number
+  /** The client's value is unknown: the next entry must be a snapshot (R6). */
+  needsSnapshot: boolean
+  /** The connection has more waiting than it can write: a value topic skips versions until it drains. */
+  congested(): boolean
+  deliver(batch: Batch): void
+  /** History was lost on this live subscription (R4). */
+  reset(state: LogState, reason: string): void
+  end(code: EndCode, message: string): void
+}

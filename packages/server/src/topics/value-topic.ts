@@ -1,0 +1,254 @@
+import { CrossfadeError, hashValue, applyPatch } from '@crossfade/protocol'
+import type { Broker, SourcePosition } from '../brokers/broker.ts'
+import type { FlushCycle } from '../connections/flush-cycle.ts'
+import type { Identity } from '../identity/principal.ts'
+import { Batch } from './batch.ts'
+import { difference } from './difference.ts'
+import { EndpointFailure, type Answer } from './endpoint-runner.ts'
+import { entryLine, snapshotLine } from './lines.ts'
+import { LiveTopic, type TopicPlace } from './live-topic.ts'
+import { LoadSchedule } from './load-schedule.ts'
+import type { Subscriber } from './subscriber.ts'
+
+/** What a value topic needs from outside. */
+export interface ValueTopicPorts {
+  readonly broker: Broker
+  readonly cycle: FlushCycle
+  /** Runs the topic's endpoint as `identity`. */
+  run(place: TopicPlace, identity: Identity): Promise<Answer>
+  /** Under whose credentials a public topic is loaded. */
+  readonly service: Identity
+  /** An endpoint answered `identity` with 2xx: it may see the topic. */
+  granted(place: TopicPlace, identity: Identity): void
+  /** An endpoint refused `identity` with 401 or 403. */
+  refused(place: TopicPlace, identity: Identity): void
+  /** A public answer looks private (R15). */
+  suspicious(place: TopicPlace, reason: string): void
+}
+
+/** Why a load is wanted: the change's commit time, and its position in the source. */
+export interface Cause {
+  readonly at: number
+  readonly from?: SourcePosition
+}
+
+/**
+ * A live value topic. On a relevant change its endpoint runs once for all subscribers; equal results are dropped, others advance
+ * the offset. A change during a run makes it run again (the last change is never missed).
+ */
+export class ValueTopic extends LiveTopic {
+  readonly #ports: ValueTopicPorts
+  readonly #schedule: LoadSchedule
+  #cause: Cause = { at: Date.now() }
+  #snapshots: { head: number; epoch: string; batch: Batch } | null = null
+  #equality: string | null = null
+  #lender: Identity | null = null
+  /** Counts changes that came while nobody needed the value: a load that began before one must not be stored after it. */
+  #marks = 0
+
+  constructor(place: TopicPlace, ports: ValueTopicPorts) {
+    super(place, ports.cycle)
+    this.#ports = ports
+    this.#schedule = new LoadSchedule({
+      minIntervalMs: place.definition.minLoadMs,
+      refreshMs: place.definition.refreshMs,
+      load: () => this.#load(),
+      needed: () => this.needed,
+    })
+  }
+
+  /** The value did not follow the latest change: its load failed, and the last good value stays (D12). */
+  get stale(): boolean {
+    return this.#schedule.failing
+  }
+
+  get settled(): boolean {
+    return this.#schedule.settled
+  }
+
+  /** A change of the database, or doubt about the value, touches the topic. */
+  invalidate(cause: Cause = { at: Date.now() }): void {
+    this.#cause = cause
+    if (this.needed) {
+      this.#schedule.want()
+      return
+    }
+    // Nobody needs the value now, but a cursor given by an earlier answer must not seem current.
+    this.#marks += 1
+    void this.#ports.broker.append(this.place.key, { kind: 'mark' })
+  }
+
+  /**
+   * Waits until the topic has a value.
+   *
+   * @param lender whose credentials may load it, when it is not public.
+   * @throws CrossfadeError of the endpoint's refusal, or `server_error`.
+   */
+  async ready(lender: Identity): Promise<void> {
+    this.#lender = lender
+    if (this.state.snapshot !== null && !this.#schedule.overdue) return
+    await this.#schedule.next()
+    if (this.state.snapshot === null)
+      throw new CrossfadeError('server_error', `The value of "${this.place.name}" could not be loaded. Try again.`)
+  }
+
+  /** Waits for a load that begins after this call; a failure leaves the last good value. */
+  async reload(lender: Identity): Promise<void> {
+    this.#lender = lender
+    await this.#schedule.next().catch(() => {})
+  }
+
+  override attach(subscriber: Subscriber): void {
+    super.attach(subscriber)
+    this.#schedule.resume()
+  }
+
+  override detach(subscriber: Subscriber): void {
+    super.detach(subscriber)
+    if (!this.needed) this.#schedule.pause()
+  }
+
+  override close(): void {
+    this.#schedule.stop()
+    super.close()
+  }
+
+  /** The newest value for subscribers that skip versions or have none; its bytes are shared. */
+  snapshotBatch(): Batch {
+    const state = this.state
+    if (this.#snapshots?.head !== state.head || this.#snapshots.epoch !== state.epoch) {
+      this.#snapshots = {
+        head: state.head,
+        epoch: state.epoch,
+        batch: new Batch([snapshotLine(this.place.name, state)]),
+      }
+    }
+    return this.#snapshots.batch
+  }
+
+  flush(): void {
+    const entries = this.pending
+    this.pending = []
+    const state = this.state
+    if (state.snapshot === null) return
+    const first = entries[0]?.offset ?? state.head + 1
+    let patches: Batch | null = null
+    let changed: Batch | null = null
+    const patchable =
+      entries.length > 0 && entries.at(-1)?.offset === state.head && entries.every((entry) => entry.event === 'patch')
+    for (const subscriber of this.subscribers) {
+      if (subscriber.offset >= state.head) continue
+      if (subscriber.congested()) continue
+      if (subscriber.mode === 'changes') subscriber.deliver((changed ??= this.changedBatch()))
+      else if (patchable && !subscriber.needsSnapshot && subscriber.offset === first - 1) {
+        patches ??= new Batch(entries.map((entry) => entryLine(this.place.name, state.epoch, entry)))
+        subscriber.deliver(patches)
+      } else this.#deliverSnapshot(subscriber)
+      subscriber.offset = state.head
+    }
+  }
+
+  /** The connection of a subscriber that skipped versions has drained: it gets the newest (R5). */
+  catchUp(subscriber: Subscriber): void {
+    const { head, snapshot } = this.state
+    if (subscriber.offset >= head || snapshot === null) return
+    if (subscriber.mode === 'changes') subscriber.deliver(this.changedBatch())
+    else this.#deliverSnapshot(subscriber)
+    subscriber.offset = head
+  }
+
+  protected override afterReset(): void {
+    this.#equality = null
+    if (this.needed) this.#schedule.want()
+  }
+
+  #deliverSnapshot(subscriber: Subscriber): void {
+    subscriber.needsSnapshot = false
+    subscriber.deliver(this.snapshotBatch())
+  }
+
+  async #load(): Promise<void> {
+    const cause = this.#cause
+    const marks = this.#marks
+    const identity = this.#identity()
+    let answer: Answer
+    try {
+      answer = await this.#ports.run(this.place, identity)
+    } catch (error) {
+      if (error instanceof EndpointFailure) this.#failed(error, identity)
+      throw error
+    }
+    this.#refuseForeign(answer)
+    this.#ports.granted(this.place, identity)
+    if (marks === this.#marks) await this.#store(answer, cause)
+    else this.#schedule.want()
+  }
+
+  #identity(): Identity {
+    if (this.place.definition.audience === 'public') return this.#ports.service
+    for (const subscriber of this.subscribers) {
+      if ((subscriber.identity.principal?.expiresAt ?? Infinity) > Date.now()) return subscriber.identity
+    }
+    if (this.#lender === null)
+      throw new CrossfadeError('server_error', `Nobody lends credentials to load "${this.place.name}".`)
+    return this.#lender
+  }
+
+  #failed(failure: EndpointFailure, identity: Identity): void {
+    if (failure.status === 404 || failure.status === 410) {
+      this.endAll('gone', `The endpoint of "${this.place.name}" answers ${failure.status}: it is gone.`)
+    } else if (failure.status === 401 || failure.status === 403) this.#ports.refused(this.place, identity)
+  }
+
+  /** An answer is stored only under the topic that the route itself assigns it to, and never shared when it looks private. */
+  #refuseForeign(answer: Answer): void {
+    if (answer.topicKey !== this.place.key) {
+      throw new EndpointFailure(403, `The endpoint's answer does not belong to the topic "${this.place.name}".`)
+    }
+    if (this.place.definition.audience !== 'public' || answer.privateReason === null) return
+    this.#ports.suspicious(this.place, answer.privateReason)
+    throw new EndpointFailure(403, `The answer of "${this.place.name}" is not shared because ${answer.privateReason}.`)
+  }
+
+  async #store(answer: Answer, cause: Cause): Promise<void> {
+    const { broker } = this.#ports
+    const { key } = this.place
+    const { snapshot } = this.state
+    const value = { data: answer.text, hash: answer.hash, at: cause.at }
+    const equality = this.equalityOf(answer)
+    if (snapshot === null) {
+      await broker.append(key, { kind: 'initial', value })
+      this.cycle.topic(this)
+    } else if (equality !== (this.#equality ?? snapshot.hash)) {
+      const patch = difference(snapshot.data, answer)
+      await broker.append(key, {
+        kind: 'value',
+        value,
+        patch,
+        ...(cause.from === undefined ? {} : { from: cause.from }),
+      })
+    }
+    this.#equality = equality
+  }
+
+  /** The hash by which two answers are told apart: without the fields that the route ignores. */
+  equalityOf(answer: { value: unknown; hash: string }): string {
+    const { ignore } = this.place.definition
+    if (ignore.length === 0) return answer.hash
+    let value = answer.value
+    for (const path of ignore) {
+      try {
+        value = applyPatch(value, [{ op: 'remove', path }])
+      } catch {
+        // The field is not there: nothing to ignore.
+      }
+    }
+    return hashValue(value)
+  }
+
+  /** Whether an answer that the endpoint gave elsewhere is what this topic holds, too. */
+  agrees(answer: { value: unknown; hash: string }): boolean {
+    const { snapshot } = this.state
+    return snapshot === null || this.equalityOf(answer) === (this.#equality ?? snapshot.hash)
+  }
+}

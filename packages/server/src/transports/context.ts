@@ -1,0 +1,45 @@
+import type { Rollout } from '@crossfade/protocol'
+import type { Access } from '../identity/access.ts'
+import type { Authenticator } from '../identity/authenticator.ts'
+import type { OriginRule } from '../identity/origin.ts'
+import type { Identity } from '../identity/principal.ts'
+import type { ConnectionCounter } from '../connections/connection-counter.ts'
+import type { FlushCycle } from '../connections/flush-cycle.ts'
+import type { Heartbeats } from '../connections/heartbeats.ts'
+import type { OpenConnections } from '../connections/open-connections.ts'
+import type { RequestRate } from '../connections/request-rate.ts'
+import type { SessionPorts } from '../connections/session.ts'
+import type { Limits } from '../limits.ts'
+import type { RolloutStore } from '../rollout/rollout.ts'
+import type { RpcRegistry } from '../rpc/rpc-registry.ts'
+import type { EndpointRunner } from '../topics/endpoint-runner.ts'
+import type { Hub } from '../topics/hub.ts'
+
+/** What the transports share. */
+export interface TransportContext {
+  readonly base: string
+  readonly hub: Hub
+  readonly access: Access
+  readonly runner: EndpointRunner
+  readonly authenticator: Authenticator
+  readonly originAllowed: OriginRule
+  readonly session: SessionPorts
+  readonly cycle: FlushCycle
+  readonly heartbeats: Heartbeats
+  readonly counter: ConnectionCounter
+  readonly rate: RequestRate
+  readonly connections: OpenConnections
+  readonly rollout: RolloutStore
+  readonly rpc: RpcRegistry
+  readonly limits: Limits
+  readonly service: Identity
+  /** How long an SSE stream lives before it is rotated, ms; ± 20 % (R26). */
+  readonly rotateMs: number
+  readonly warn: (message: string) => void
+}
+
+/** The `stage` message that tells a rollout (PROTOCOL §5). */
+export function stageMessage(rollout: Rollout & { feature: string }, spreadMs: number): object {
+  const { feature, stage, percent, rest } = rollout
+  return { type: 'stage', feature, stage, percent, rest, spread: spreadMs }
+}

@@ -1,0 +1,105 @@
+import { once } from 'node:events'
+import type { ServerResponse } from 'node:http'
+import type { Identity } from '../identity/principal.ts'
+import { urlOfTopic } from '../topics/definition.ts'
+import type { LiveTopic } from '../topics/live-topic.ts'
+import type { Subscriber } from '../topics/subscriber.ts'
+import { ValueTopic } from '../topics/value-topic.ts'
+import type { TransportContext } from './context.ts'
+import { noneMatch } from './preferences.ts'
+
+/** A long poll of one endpoint (R12). */
+export interface EndpointHold {
+  /** The client's `If-None-Match`. */
+  readonly etag: string
+  readonly waitMs: number
+  /** Closes when the client goes away. */
+  readonly closed: ServerResponse
+}
+
+/**
+ * Waits until a topic differs from what the client has.
+ *
+ * @returns true when the handler must answer: the topic differs, or the endpoint refuses the client; false when the time passed.
+ */
+export async function holdForChange(
+  context: TransportContext,
+  topic: LiveTopic,
+  identity: Identity,
+  hold: EndpointHold,
+): Promise<boolean> {
+  topic.hold()
+  try {
+    const { head } = topic.state
+    if (!(await hasCurrent(context, topic, identity, hold.etag))) return true
+    // Something came while the client's tag was compared.
+    if (topic.state.head !== head && !(topic instanceof ValueTopic)) return true
+    return await nextChange(topic, identity, hold)
+  } catch {
+    return true
+  } finally {
+    topic.release()
+  }
+}
+
+/** Whether the client's tag is the present answer's. Only who may read the endpoint gets this far. */
+async function hasCurrent(
+  context: TransportContext,
+  topic: LiveTopic,
+  identity: Identity,
+  etag: string,
+): Promise<boolean> {
+  const { definition, params, name } = topic.place
+  if (topic instanceof ValueTopic) {
+    await context.access.check(topic.place, identity)
+    await topic.ready(identity)
+    return isCurrent(topic, etag)
+  }
+  const answer = await context.runner.run(urlOfTopic(definition, params, name), identity.headers)
+  return answer.topicKey === topic.place.key && noneMatch(etag, `"${answer.hash}"`)
+}
+
+function isCurrent(topic: ValueTopic, etag: string): boolean {
+  return noneMatch(etag, `"${topic.state.snapshot?.hash ?? ''}"`)
+}
+
+async function nextChange(topic: LiveTopic, identity: Identity, hold: EndpointHold): Promise<boolean> {
+  const stop = new AbortController()
+  const timer = setTimeout(() => stop.abort(), hold.waitMs)
+  const gone = once(hold.closed, 'close', { signal: stop.signal }).then(
+    () => stop.abort(),
+    () => {},
+  )
+  const changed = new Promise<boolean>((resolve) => {
+    const subscriber = watcher(identity, topic.state.head, () => {
+      if (topic instanceof ValueTopic && isCurrent(topic, hold.etag)) return
+      resolve(true)
+    })
+    topic.attach(subscriber)
+    stop.signal.addEventListener('abort', () => {
+      topic.detach(subscriber)
+      resolve(false)
+    })
+  })
+  try {
+    return await changed
+  } finally {
+    clearTimeout(timer)
+    stop.abort()
+    await gone
+  }
+}
+
+/** A subscriber that only wants to hear that something happened. */
+function watcher(identity: Identity, offset: number, onChange: () => void): Subscriber {
+  return {
+    mode: 'changes',
+    identity,
+    offset,
+    needsSnapshot: false,
+    congested: () => false,
+    deliver: onChange,
+    reset: onChange,
+    end: onChange,
+  }
+}

@@ -1,0 +1,49 @@
+import { CrossfadeError, headerName } from '@crossfade/protocol'
+import type { FastifyRequest } from 'fastify'
+import type { Identity } from '../identity/principal.ts'
+import type { TransportContext } from './context.ts'
+
+/**
+ * Refuses a browser of a foreign origin, before any state is made (R51).
+ *
+ * @throws CrossfadeError `forbidden_origin`
+ */
+export function requireOrigin(context: TransportContext, request: FastifyRequest): void {
+  const { origin } = request.headers
+  if (context.originAllowed(origin, request.host)) return
+  throw new CrossfadeError(
+    'forbidden_origin',
+    `The origin ${String(origin)} may not use ${headerName}. Add it to allowedOrigins if it is yours.`,
+  )
+}
+
+/**
+ * Identifies the client of a request to `{base}/*` and counts the request against its rate.
+ *
+ * @throws CrossfadeError `unauthenticated`, `too_fast`
+ */
+export async function admit(context: TransportContext, request: FastifyRequest): Promise<Identity> {
+  const identity = await context.authenticator.identify(request.headers)
+  context.rate.take(identity.principal?.id ?? request.ip)
+  return identity
+}
+
+/**
+ * Counts a held request or a stream against the connection limits.
+ *
+ * @returns what gives it back.
+ * @throws CrossfadeError `too_fast`
+ */
+export function takeConnection(context: TransportContext, request: FastifyRequest, identity: Identity): () => void {
+  const giveAddress = context.counter.takeAddress(request.ip)
+  try {
+    const givePrincipal = context.counter.takePrincipal(identity.principal)
+    return () => {
+      giveAddress()
+      givePrincipal()
+    }
+  } catch (error) {
+    giveAddress()
+    throw error
+  }
+}

@@ -1,0 +1,61 @@
+import type { PollRequest } from '@crossfade/protocol'
+import type { Outlet } from '../connections/outlet.ts'
+import type { Batch } from '../topics/batch.ts'
+
+/** Gathers the messages of one poll's answer. */
+export class PollOutlet implements Outlet {
+  readonly #positions: PollRequest['topics']
+  readonly #maxBytes: number
+  readonly #onMessage: () => void
+  readonly #texts: string[] = []
+  #bytes = 0
+  #sealed = false
+  /** The answer is full: the rest is had by the next poll (R9). */
+  more = false
+
+  /** @param positions what the client gave: what it knows already is not said again (R20). */
+  constructor(positions: PollRequest['topics'], maxBytes: number, onMessage: () => void) {
+    this.#positions = positions
+    this.#maxBytes = maxBytes
+    this.#onMessage = onMessage
+  }
+
+  get isEmpty(): boolean {
+    return this.#texts.length === 0
+  }
+
+  send(message: object): void {
+    if (!this.#isKnown(message)) this.#push(JSON.stringify(message))
+  }
+
+  deliver(batch: Batch): void {
+    for (const line of batch.lines) this.#push(line.text)
+  }
+
+  congested(): boolean {
+    return this.#bytes > this.#maxBytes
+  }
+
+  room(): Promise<boolean> {
+    if (this.congested()) this.more = true
+    return Promise.resolve(!this.more && !this.#sealed)
+  }
+
+  /** The messages as JSON text. Nothing is taken any more. */
+  seal(): string {
+    this.#sealed = true
+    return `[${this.#texts.join(',')}]`
+  }
+
+  #isKnown(message: { type?: string; recovered?: boolean; topic?: string }): boolean {
+    if (message.type !== 'subscribed' || message.recovered !== true) return false
+    return message.topic !== undefined && this.#positions[message.topic]?.cursor !== undefined
+  }
+
+  #push(text: string): void {
+    if (this.#sealed) return
+    this.#texts.push(text)
+    this.#bytes += text.length
+    this.#onMessage()
+  }
+}

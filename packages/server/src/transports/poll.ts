@@ -1,0 +1,96 @@
+import { parsePollRequest, paths, type PollRequest } from '@crossfade/protocol'
+import type { FastifyInstance, FastifyReply } from 'fastify'
+import { Session } from '../connections/session.ts'
+import type { Identity } from '../identity/principal.ts'
+import { stageMessage, type TransportContext } from './context.ts'
+import { admit, takeConnection } from './guard.ts'
+import { PollOutlet } from './poll-outlet.ts'
+
+/** Short and long polling of many topics in one request (PROTOCOL §4); they differ in `wait` only. */
+export function registerPoll(scope: FastifyInstance, context: TransportContext): void {
+  scope.post(paths.poll, async (request, reply) => {
+    const identity = await admit(context, request)
+    const poll = parsePollRequest(request.body)
+    const give = takeConnection(context, request, identity)
+    try {
+      return await answer(context, poll, identity, reply)
+    } finally {
+      give()
+    }
+  })
+}
+
+async function answer(
+  context: TransportContext,
+  poll: PollRequest,
+  identity: Identity,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  const hold = new Hold()
+  const outlet = new PollOutlet(poll.topics, context.limits.maxAnswerBytes, () => hold.message())
+  const session = new Session(context.session, identity, outlet, context.limits.maxTopicsPerConnection)
+  const take = context.connections.add({
+    send: (message) => outlet.send(message),
+    bye: (code, message, retry) => {
+      outlet.send({ type: 'bye', code, message, retry })
+      hold.end()
+    },
+  })
+  reply.raw.once('close', () => hold.end())
+  try {
+    await Promise.all(Object.entries(poll.topics).map(([topic, position]) => session.subscribe({ topic, ...position })))
+    const live = session.subscriptions.size > 0
+    const waitMs = Math.min(poll.wait ?? 0, context.limits.maxHoldMs)
+    if (outlet.isEmpty && live && waitMs > 0) await hold.wait(waitMs, context.limits.lingerMs, () => outlet.congested())
+    // Between two polls nobody listens: what changed lately is told with each answer (R61).
+    for (const rollout of context.rollout.recent()) outlet.send(stageMessage(rollout, 0))
+    return await reply
+      .header('cache-control', 'no-store')
+      .header('content-type', 'application/json; charset=utf-8')
+      .send(body(session, outlet))
+  } finally {
+    take()
+    session.close()
+  }
+}
+
+/** Written by hand: the messages are JSON text already. */
+function body(session: Session, outlet: PollOutlet): string {
+  const positions: Record<string, { cursor: string }> = {}
+  for (const [topic, subscription] of session.subscriptions) positions[topic] = { cursor: subscription.cursor }
+  return `{"messages":${outlet.seal()},"topics":${JSON.stringify(positions)},"more":${outlet.more}}`
+}
+
+/** Holds an answer until the first message, lingers for more, and ends at the bound. */
+class Hold {
+  #resolve: (() => void) | null = null
+  #message: (() => void) | null = null
+  #ended = false
+
+  message(): void {
+    this.#message?.()
+  }
+
+  end(): void {
+    this.#ended = true
+    this.#resolve?.()
+  }
+
+  async wait(waitMs: number, lingerMs: number, full: () => boolean): Promise<void> {
+    if (this.#ended) return
+    let timer: NodeJS.Timeout | undefined
+    let lingering = false
+    await new Promise<void>((resolve) => {
+      this.#resolve = resolve
+      timer = setTimeout(resolve, waitMs)
+      this.#message = () => {
+        if (full()) resolve()
+        if (lingering) return
+        lingering = true
+        clearTimeout(timer)
+        timer = setTimeout(resolve, lingerMs)
+      }
+    })
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,30 @@
+/** Seconds that a request is willing to wait (`Prefer: wait=N`, RFC 7240 §4.3), or `null`. */
+export function preferredWait(prefer: string | string[] | undefined): number | null {
+  if (prefer === undefined) return null
+  for (const preference of String(prefer).split(',')) {
+    const match = /^\s*wait\s*=\s*"?(\d{1,6})"?\s*(?:;.*)?$/i.exec(preference)
+    if (match?.[1] !== undefined) return Number(match[1])
+  }
+  return null
+}
+
+/** Whether `If-None-Match` names the tag, by weak comparison (RFC 9110 §13.1.2). */
+export function noneMatch(header: string | undefined, etag: string): boolean {
+  if (header === undefined) return false
+  if (header.trim() === '*') return true
+  const opaque = etag.replace(/^W\//, '')
+  return [...header.matchAll(/(?:W\/)?("[^"]*")/g)].some((match) => match[1] === opaque)
+}
+
+/** Whether a client asks for a stream: it names `text/event-stream` itself, so `*` alone does not count. */
+export function acceptsEventStream(accept: string | undefined): boolean {
+  return accept !== undefined && /(?:^|,)\s*text\/event-stream\s*(?:[;,]|$)/i.test(accept)
+}
+
+/** Adds names to a `Vary` header. */
+export function varyWith(present: unknown, names: readonly string[]): string {
+  const list = typeof present === 'string' ? present.split(',').map((name) => name.trim()) : []
+  if (list.includes('*')) return '*'
+  const known = new Set(list.map((name) => name.toLowerCase()))
+  return [...list.filter((name) => name !== ''), ...names.filter((name) => !known.has(name.toLowerCase()))].join(', ')
+}

@@ -1,0 +1,17 @@
+import { paths } from '@crossfade/protocol'
+import type { FastifyInstance } from 'fastify'
+import type { WebSocket } from 'ws'
+
+/** Tells a client with a failed attempt "WebSocket blocked" from "server down" (PROTOCOL §9). No authentication, no state. */
+export function registerProbe(scope: FastifyInstance): void {
+  scope.route({
+    method: 'GET',
+    url: paths.probe,
+    handler: async (_request, reply) => reply.code(204).header('cache-control', 'no-store').send(),
+    wsHandler: (socket: WebSocket) => {
+      const deadline = setTimeout(() => socket.terminate(), 5_000)
+      socket.once('message', (data, isBinary) => socket.send(data, { binary: isBinary }, () => socket.close(1000)))
+      socket.once('close', () => clearTimeout(deadline))
+    },
+  })
+}

@@ -1,0 +1,40 @@
+import { CrossfadeError, httpStatusOf, type ErrorCode } from '@crossfade/protocol'
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+
+/** Fastify's own refusals of a body, in the words of PROTOCOL §6. */
+const fastifyCodes: Readonly<Record<string, readonly [ErrorCode, string]>> = {
+  FST_ERR_CTP_BODY_TOO_LARGE: ['too_large', 'The body is too large. Send fewer topics in one request.'],
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: [
+    'malformed',
+    'The body must be JSON: send it with "Content-Type: application/json".',
+  ],
+  FST_ERR_CTP_EMPTY_JSON_BODY: ['malformed', 'The body is empty. Send a JSON object.'],
+  FST_ERR_CTP_INVALID_JSON_BODY: ['malformed', 'The body is not JSON.'],
+}
+
+/** Answers an error as RFC 9457 `application/problem+json` with a `code` (PROTOCOL §6). */
+export function sendProblem(
+  error: FastifyError | CrossfadeError,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): FastifyReply {
+  const [code, detail] = explain(error)
+  const status = httpStatusOf(code)
+  if (status >= 500) request.log.error(error)
+  if (status === 429 || status === 503) void reply.header('retry-after', '1')
+  return reply
+    .code(status)
+    .header('content-type', 'application/problem+json')
+    .header('cache-control', 'no-store')
+    .send(JSON.stringify({ type: 'about:blank', title: code.replaceAll('_', ' '), status, code, detail }))
+}
+
+function explain(error: FastifyError | CrossfadeError): readonly [ErrorCode, string] {
+  if (error instanceof CrossfadeError) return [error.code, error.message]
+  const known = fastifyCodes[error.code]
+  if (known) return known
+  if (error instanceof SyntaxError) return ['malformed', 'The body is not JSON.']
+  if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500)
+    return ['malformed', error.message]
+  return ['server_error', 'The server failed. Try again later.']
+}

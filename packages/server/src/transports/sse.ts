@@ -1,0 +1,39 @@
+import { assertTopic, parsePollRequest, paths } from '@crossfade/protocol'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { TransportContext } from './context.ts'
+import { admit, takeConnection } from './guard.ts'
+import { lastEventId } from './last-event-id.ts'
+import { openSseStream } from './sse-stream.ts'
+
+/** Streams of many topics (`POST`) and of one (`GET`, for a browser's own EventSource) (PROTOCOL §4). */
+export function registerSse(scope: FastifyInstance, context: TransportContext): void {
+  scope.post(paths.sse, async (request, reply) => {
+    const identity = await admit(context, request)
+    const { topics } = parsePollRequest(request.body)
+    const give = takeConnection(context, request, identity)
+    const session = await openSseStream(context, request, reply, {
+      identity,
+      withIds: false,
+      proof: wantsProof(request),
+      give,
+    })
+    await Promise.all(Object.entries(topics).map(([topic, position]) => session.subscribe({ topic, ...position })))
+  })
+
+  scope.get(paths.sse, async (request, reply) => {
+    const identity = await admit(context, request)
+    const topic = assertTopic((request.query as { topic?: unknown }).topic)
+    const give = takeConnection(context, request, identity)
+    const session = await openSseStream(context, request, reply, {
+      identity,
+      withIds: true,
+      proof: wantsProof(request),
+      give,
+    })
+    await session.subscribe({ topic, cursor: lastEventId(request) })
+  })
+}
+
+function wantsProof(request: FastifyRequest): boolean {
+  return (request.query as { proof?: unknown }).proof === '1'
+}

@@ -1,0 +1,256 @@
+import type { Duplex } from 'node:stream'
+import {
+  closeCodes,
+  CrossfadeError,
+  parseClientMessages,
+  protocolVersion,
+  validateClientMessage,
+  type ClientHello,
+  type ClientMessage,
+} from '@crossfade/protocol'
+import type { FastifyRequest } from 'fastify'
+import type { RawData, WebSocket } from 'ws'
+import { connectionId } from '../connections/connection-id.ts'
+import { expireWith } from '../connections/expiry.ts'
+import { Session } from '../connections/session.ts'
+import { StreamOutlet } from '../connections/stream-outlet.ts'
+import { TokenBucket } from '../connections/token-bucket.ts'
+import type { TransportContext } from './context.ts'
+import { textFrame } from './text-frame.ts'
+
+/**
+ * One WebSocket connection: `connected → (hello) → greeting → open → closed`.
+ *
+ * Messages of one connection take effect in order (R33): those that come while `hello` is being answered wait for it.
+ */
+export class WebSocketClient {
+  readonly #context: TransportContext
+  readonly #socket: WebSocket
+  readonly #request: FastifyRequest
+  readonly #outlet: StreamOutlet
+  readonly #bucket: TokenBucket
+  readonly #cleanups: (() => void)[] = []
+  #cancelExpiry: () => void = () => {}
+  #session: Session | null = null
+  #greeting: ClientMessage[] | null = null
+  #alive = true
+
+  constructor(context: TransportContext, socket: WebSocket, stream: Duplex, request: FastifyRequest) {
+    this.#context = context
+    this.#socket = socket
+    this.#request = request
+    this.#bucket = new TokenBucket(context.limits.messagesPerSecond, context.limits.messageBurst)
+    this.#outlet = new StreamOutlet(
+      {
+        stream,
+        encode: (message) => textFrame(JSON.stringify(message)),
+        bytesOf: (batch) => batch.websocket,
+        overflow: () => this.#bye(closeCodes.tooSlow, 'You read too slowly. Come back with your cursors.', 0),
+        drained: () => this.#session?.drained(),
+      },
+      context.cycle,
+      context.limits.maxOutboxBytes,
+    )
+  }
+
+  /** Begins to listen; a client that does not say `hello` in time is closed (R32). */
+  start(): void {
+    const { limits } = this.#context
+    this.#socket.on('message', (data, isBinary) => this.#onFrame(data, isBinary))
+    this.#socket.on('pong', () => (this.#alive = true))
+    this.#socket.on('close', () => this.#end())
+    const deadline = setTimeout(
+      () => this.#bye(closeCodes.timeout, `No hello came within ${limits.helloMs} ms.`, 0),
+      limits.helloMs,
+    )
+    this.#cleanups.push(() => clearTimeout(deadline))
+    try {
+      this.#cleanups.push(this.#context.counter.takeAddress(this.#request.ip))
+    } catch {
+      this.#bye(closeCodes.tooManyConnections, 'Too many connections come from your address.', 5_000)
+    }
+  }
+
+  #onFrame(data: RawData, isBinary: boolean): void {
+    this.#alive = true
+    if (isBinary) {
+      this.#socket.close(closeCodes.invalidData, 'Messages are text.')
+      return
+    }
+    let messages: ClientMessage[]
+    try {
+      messages = parseClientMessages(String(data))
+    } catch (error) {
+      this.#bye(closeCodes.malformed, error instanceof CrossfadeError ? error.message : 'The frame is malformed.', null)
+      return
+    }
+    for (const message of messages) this.#onMessage(message)
+  }
+
+  #onMessage(message: ClientMessage): void {
+    if (!this.#isOpen) return
+    if (!this.#bucket.take()) {
+      this.#bye(closeCodes.tooMany, `More than ${this.#context.limits.messagesPerSecond} messages a second.`, 5_000)
+    } else if (this.#session !== null) this.#handle(this.#session, message)
+    else if (this.#greeting !== null) this.#greeting.push(message)
+    else if (message.type === 'hello') void this.#greet(message)
+    else this.#bye(closeCodes.malformed, `The first message must be hello, not ${message.type}.`, null)
+  }
+
+  async #greet(hello: ClientHello): Promise<void> {
+    this.#greeting = []
+    const { authenticator, limits } = this.#context
+    try {
+      validateClientMessage(hello)
+      if (hello.protocol !== protocolVersion)
+        throw new CrossfadeError(
+          'unsupported_version',
+          `Version ${hello.protocol} is not spoken here, version ${protocolVersion} is.`,
+        )
+      const { headers } = this.#request
+      const identity = await (hello.token === undefined
+        ? authenticator.identify(headers)
+        : authenticator.identifyToken(hello.token, headers))
+      if (!this.#isOpen) return
+      this.#cleanups.push(this.#context.counter.takePrincipal(identity.principal))
+      this.#open(new Session(this.#context.session, identity, this.#outlet, limits.maxTopicsPerConnection))
+    } catch (error) {
+      this.#refuseHello(error)
+    }
+  }
+
+  #open(session: Session): void {
+    const { connections, heartbeats, limits } = this.#context
+    this.#session = session
+    this.#cleanups[0]?.()
+    this.#outlet.send({
+      type: 'hello',
+      protocol: protocolVersion,
+      connection: connectionId(),
+      heartbeat: limits.heartbeatMs,
+      maxTopics: limits.maxTopicsPerConnection,
+      at: Date.now(),
+    })
+    this.#expireWithIdentity(session)
+    const client = this
+    this.#cleanups.push(
+      () => this.#cancelExpiry(),
+      connections.add({
+        send: (message) => this.#outlet.send(message),
+        bye: (code, message, retry) => this.#bye(code, message, retry),
+      }),
+      heartbeats.add({
+        get lastWriteAt() {
+          return client.#outlet.lastWriteAt
+        },
+        beat: (message, idle) => this.#beat(message, idle),
+      }),
+    )
+    const early = this.#greeting ?? []
+    this.#greeting = null
+    for (const message of early) this.#handle(session, message)
+  }
+
+  #refuseHello(error: unknown): void {
+    const message = error instanceof Error ? error.message : 'The hello was not accepted.'
+    const code = error instanceof CrossfadeError ? error.code : 'server_error'
+    if (code === 'unauthenticated') this.#bye(closeCodes.unauthenticated, message, 0)
+    else if (code === 'too_fast') this.#bye(closeCodes.tooManyConnections, message, 5_000)
+    else if (code === 'server_error') this.#bye(closeCodes.serverError, 'The server failed. Try again later.', 1_000)
+    else this.#bye(closeCodes.malformed, message, null)
+  }
+
+  #handle(session: Session, message: ClientMessage): void {
+    try {
+      validateClientMessage(message)
+    } catch (error) {
+      const { topic, id } = message as { topic?: unknown; id?: unknown }
+      session.refuse(error, typeof topic === 'string' ? topic : undefined, typeof id === 'string' ? id : undefined)
+      return
+    }
+    switch (message.type) {
+      case 'subscribe':
+        void session.subscribe(message)
+        break
+      case 'unsubscribe':
+        session.unsubscribe(message.id)
+        break
+      case 'ping':
+        this.#outlet.send({ type: 'heartbeat', at: Date.now(), n: message.n })
+        break
+      case 'token':
+        void this.#renew(session, message.token)
+        break
+      case 'request':
+        void this.#call(session, message)
+        break
+      case 'hello':
+        session.refuse(new CrossfadeError('malformed', 'There was a hello already.'))
+        break
+    }
+  }
+
+  /** A new token of the same principal replaces the old one; subscriptions go on (R53). */
+  async #renew(session: Session, token: string): Promise<void> {
+    try {
+      const identity = await this.#context.authenticator.identifyToken(token, this.#request.headers)
+      if (identity.principal?.id !== session.identity.principal?.id) {
+        throw new CrossfadeError('forbidden', 'The new token is of somebody else. Open a new connection for it.')
+      }
+      session.renew(identity)
+      this.#expireWithIdentity(session)
+    } catch (error) {
+      session.refuse(error)
+    }
+  }
+
+  async #call(session: Session, message: ClientMessage & { type: 'request' }): Promise<void> {
+    const { id, method, params } = message
+    const outcome = await this.#context.rpc.call(session.identity, { id, method, params })
+    this.#outlet.send({ type: 'response', id, ...outcome })
+  }
+
+  #expireWithIdentity(session: Session): void {
+    this.#cancelExpiry()
+    this.#cancelExpiry = expireWith(session.identity, this.#outlet, () =>
+      this.#bye(closeCodes.expired, 'Your credentials ran out.', 0),
+    )
+  }
+
+  /** A client that does not answer a ping within an interval is gone. */
+  #beat(message: { type: 'heartbeat'; at: number; n: number }, idle: boolean): void {
+    if (!this.#alive) {
+      this.#socket.terminate()
+      return
+    }
+    this.#alive = false
+    this.#socket.ping()
+    if (idle) this.#outlet.send(message)
+  }
+
+  get #isOpen(): boolean {
+    return this.#socket.readyState === this.#socket.OPEN
+  }
+
+  #bye(code: number, message: string, retry: number | null): void {
+    if (!this.#isOpen) return
+    this.#outlet.send({ type: 'bye', code, message, retry })
+    this.#outlet.flush()
+    this.#outlet.close()
+    // A close frame's reason is at most 123 bytes (RFC 6455 §5.5).
+    this.#socket.close(
+      code,
+      Buffer.from(message)
+        .subarray(0, 120)
+        .toString('utf8')
+        .replace(/\uFFFD$/, ''),
+    )
+    setTimeout(() => this.#socket.terminate(), this.#context.limits.helloMs).unref()
+  }
+
+  #end(): void {
+    this.#outlet.close()
+    this.#session?.close()
+    for (const cleanup of this.#cleanups.splice(0)) cleanup()
+  }
+}
