@@ -11,6 +11,7 @@ import { requireOrigin, takeConnection } from './guard.ts'
 import { holdForChange } from './endpoint-hold.ts'
 import { lastEventId } from './last-event-id.ts'
 import { acceptsEventStream, noneMatch, preferredWait, varyWith } from './preferences.ts'
+import { sendProblem } from './problem.ts'
 import { openSseStream } from './sse-stream.ts'
 
 type FastifyRoute = Parameters<onRouteHookHandler>[0]
@@ -89,16 +90,28 @@ export class EndpointWrapper {
         return
       }
       if (found === null) return
-      if (acceptsEventStream(request.headers.accept)) return this.#stream(found.place, found.identity, request, reply)
-      const topic = await this.#context.hub.acquire(found.place)
-      topic.use()
-      const waitMs = this.#waitMs(request)
-      if (waitMs !== null) {
-        const held = await this.#hold(topic, found.identity, waitMs, request, reply)
-        if (held) return reply
+      try {
+        return await this.#serve(found.place, found.identity, request, reply)
+      } catch (error) {
+        if (error instanceof CrossfadeError) return sendProblem(error, request, reply)
+        throw error
       }
-      this.#wrapped.set(request, { topic, identity: found.identity, cursor: topic.cursor, waitMs })
     }
+  }
+
+  /** @returns the reply when the answer was given here; else the handler gives it. */
+  async #serve(
+    place: TopicPlace,
+    identity: Identity,
+    request: FastifyRequest,
+    reply: FastifyReply,
+  ): Promise<FastifyReply | void> {
+    if (acceptsEventStream(request.headers.accept)) return this.#stream(place, identity, request, reply)
+    const topic = await this.#context.hub.acquire(place)
+    topic.use()
+    const waitMs = this.#waitMs(request)
+    if (waitMs !== null && (await this.#hold(topic, identity, waitMs, request, reply))) return reply
+    this.#wrapped.set(request, { topic, identity, cursor: topic.cursor, waitMs })
   }
 
   /** The topic of a request and who asks, or `null` when the answer is nobody's topic: then it stays as it was. */

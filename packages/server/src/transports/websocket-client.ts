@@ -34,6 +34,8 @@ export class WebSocketClient {
   #session: Session | null = null
   #greeting: ClientMessage[] | null = null
   #alive = true
+  /** Tokens take effect in the order in which they came (R33). */
+  #renewals: Promise<void> = Promise.resolve()
 
   constructor(context: TransportContext, socket: WebSocket, stream: Duplex, request: FastifyRequest) {
     this.#context = context
@@ -179,7 +181,7 @@ export class WebSocketClient {
         this.#outlet.send({ type: 'heartbeat', at: Date.now(), n: message.n })
         break
       case 'token':
-        void this.#renew(session, message.token)
+        this.#renewals = this.#renewals.then(() => this.#renew(session, message.token))
         break
       case 'request':
         void this.#call(session, message)
