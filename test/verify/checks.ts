@@ -1,0 +1,13 @@
+import { history } from './history.ts'
+import { mutants } from './mutants.ts'
+
+/** A check that is too long for CI. */
+export interface Check {
+  readonly name: string
+  readonly usage: string
+  readonly about: string
+  /** Prints what it does and its figures. @returns how many violations it found. */
+  run(args: readonly string[]): Promise<number>
+}
+
+export const checks: readonly Check[] = [history, mutants]

@@ -1,0 +1,146 @@
+import { execFile } from 'node:child_process'
+import { cp, mkdir, readdir, readFile, rm, symlink } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import type { Check } from './checks.ts'
+
+const run = promisify(execFile)
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const patches = join(root, 'test/mutants')
+/** Inside the project, so that the copy finds the installed packages above it. */
+const copy = join(root, '.tmp/mutant')
+const timeoutMs = 300_000
+
+/** One protection taken away, and the tests that must notice. */
+interface Mutant {
+  readonly name: string
+  readonly file: string
+  readonly removes: string
+  /** Arguments of vitest that run the tests which must turn red. */
+  readonly tests: readonly string[]
+}
+
+interface Outcome {
+  readonly passed: number
+  readonly failed: readonly string[]
+  /** Why no test ran at all. */
+  readonly broken: string | null
+}
+
+/** Applies each patch of test/mutants to a copy of the project and shows which test turns red. A mutant that survives is a violation. */
+export const mutants: Check = {
+  name: 'mutants',
+  usage: '[NAME…]',
+  about:
+    'Takes one protection away at a time, in a copy, and shows which test turns red. All of test/mutants, or those whose names hold NAME.',
+  async run(names) {
+    const chosen = (await readMutants()).filter(
+      (mutant) => names.length === 0 || names.some((name) => mutant.name.includes(name)),
+    )
+    await makeCopy()
+    let survivors = await unmutated(chosen)
+    for (const [i, mutant] of chosen.entries()) {
+      const killedBy = await kill(mutant)
+      if (killedBy.length === 0) survivors += 1
+      console.log(`[${i + 1}/${chosen.length}] ${mutant.name}: ${mutant.removes}`)
+      console.log(
+        killedBy.length === 0
+          ? '    SURVIVED'
+          : `    red: ${killedBy[0]}${killedBy.length > 1 ? ` (and ${killedBy.length - 1} more)` : ''}`,
+      )
+    }
+    await rm(copy, { recursive: true, force: true })
+    return survivors
+  },
+}
+
+async function readMutants(): Promise<Mutant[]> {
+  const files = (await readdir(patches)).filter((file) => file.endsWith('.patch')).toSorted()
+  return Promise.all(files.map(readMutant))
+}
+
+/** The head of a patch says `Removes: …` and `Red: …`. */
+async function readMutant(file: string): Promise<Mutant> {
+  const text = await readFile(join(patches, file), 'utf8')
+  const field = (name: string): string => {
+    const match = new RegExp(`^${name}: (.+)$`, 'm').exec(text)
+    if (match?.[1] === undefined) throw new Error(`${file} has no line "${name}: …" above the patch.`)
+    return match[1]
+  }
+  return {
+    name: file.replace('.patch', ''),
+    file: join(patches, file),
+    removes: field('Removes'),
+    tests: field('Red').split(' '),
+  }
+}
+
+async function makeCopy(): Promise<void> {
+  await rm(copy, { recursive: true, force: true })
+  const { stdout } = await run('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {
+    cwd: root,
+    maxBuffer: 1e8,
+  })
+  for (const path of stdout.split('\0').filter((name) => name !== '')) {
+    await mkdir(dirname(join(copy, path)), { recursive: true })
+    await cp(join(root, path), join(copy, path)).catch(() => {})
+  }
+  // The packages of the copy see each other, not those of the project.
+  await mkdir(join(copy, 'node_modules/@crossfade'), { recursive: true })
+  for (const folder of ['packages', 'apps']) {
+    for (const name of await readdir(join(copy, folder)))
+      await symlink(join(copy, folder, name), join(copy, 'node_modules/@crossfade', name))
+  }
+}
+
+/** A test that is red without any mutant proves nothing. */
+async function unmutated(chosen: readonly Mutant[]): Promise<number> {
+  let broken = 0
+  for (const tests of new Set(chosen.map((mutant) => mutant.tests.join(' ')))) {
+    const outcome = await runTests(tests.split(' '))
+    if (outcome.broken === null && outcome.failed.length === 0 && outcome.passed > 0) continue
+    broken += 1
+    console.log(
+      `Without any mutant, "${tests}" is not green: ${outcome.broken ?? (outcome.failed.join('; ') || 'no test ran')}`,
+    )
+  }
+  return broken
+}
+
+/** @returns the tests that turned red. */
+async function kill(mutant: Mutant): Promise<readonly string[]> {
+  await run('git', ['apply', '--whitespace=nowarn', `--directory=${'.tmp/mutant'}`, mutant.file], { cwd: root })
+  try {
+    const outcome = await runTests(mutant.tests)
+    if (outcome.broken !== null) console.log(`    no test ran: ${outcome.broken}`)
+    return outcome.failed
+  } finally {
+    await run('git', ['apply', '--whitespace=nowarn', '-R', `--directory=${'.tmp/mutant'}`, mutant.file], { cwd: root })
+  }
+}
+
+interface Report {
+  numPassedTests: number
+  testResults: { message?: string; assertionResults: { status: string; fullName: string }[] }[]
+}
+
+async function runTests(args: readonly string[]): Promise<Outcome> {
+  const vitest = join(root, 'node_modules/vitest/vitest.mjs')
+  const output = await run(process.execPath, [vitest, 'run', '--reporter=json', ...args], {
+    cwd: copy,
+    timeout: timeoutMs,
+    maxBuffer: 1e8,
+  }).catch((error: { stdout?: string }) => ({ stdout: error.stdout ?? '' }))
+  const json = output.stdout.slice(output.stdout.indexOf('{"'))
+  try {
+    const report = JSON.parse(json) as Report
+    const failed = report.testResults.flatMap((file) =>
+      file.assertionResults.filter((test) => test.status === 'failed').map((test) => test.fullName),
+    )
+    const crash = report.testResults.find((file) => file.assertionResults.length === 0)?.message
+    return { passed: report.numPassedTests, failed, broken: failed.length === 0 && crash !== undefined ? crash : null }
+  } catch {
+    return { passed: 0, failed: [], broken: `vitest gave no report: ${output.stdout.slice(-300)}` }
+  }
+}
