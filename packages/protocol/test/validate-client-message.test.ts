@@ -1,0 +1,107 @@
+import * as fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { validateClientMessage, type ClientMessage } from '@crossfade/protocol'
+import { codeOf } from './code-of.ts'
+
+const cursor = 'k3v9q2m1x8ab_000000000041'
+const codeFor = (message: unknown): string | null => codeOf(() => validateClientMessage(message as ClientMessage))
+
+describe('a good message', () => {
+  test.each<ClientMessage>([
+    { type: 'hello', protocol: 1 },
+    { type: 'hello', protocol: 2, token: 'secret', features: ['order-page'] },
+    { type: 'subscribe', id: 'a', topic: 'orders/42' },
+    { type: 'subscribe', id: 'a', topic: 'orders/42', cursor, hash: '27ace383f11f813b', history: 0, mode: 'events' },
+    { type: 'subscribe', id: 'x'.repeat(128), topic: 'orders', history: 10_000, mode: 'changes' },
+    { type: 'unsubscribe', id: 'a' },
+    { type: 'request', id: 'a', method: 'chat.send', params: { text: 'hi' } },
+    { type: 'request', id: 'a', method: 'chat.send' },
+    { type: 'token', token: 'fresh' },
+    { type: 'ping', n: 0 },
+  ])('passes as it is: %j (R33)', (message) => {
+    expect(validateClientMessage(message)).toBe(message)
+  })
+})
+
+describe('a message with wrong fields', () => {
+  test.each([
+    [{ type: 'hello' }],
+    [{ type: 'hello', protocol: '1' }],
+    [{ type: 'hello', protocol: 0 }],
+    [{ type: 'hello', protocol: 1.5 }],
+    [{ type: 'hello', protocol: 1, token: 7 }],
+    [{ type: 'hello', protocol: 1, features: 'all' }],
+    [{ type: 'hello', protocol: 1, features: [1] }],
+    [{ type: 'hello', protocol: 1, features: Array.from({ length: 257 }, String) }],
+    [{ type: 'subscribe', topic: 'orders' }],
+    [{ type: 'subscribe', id: '', topic: 'orders' }],
+    [{ type: 'subscribe', id: 7, topic: 'orders' }],
+    [{ type: 'subscribe', id: 'x'.repeat(129), topic: 'orders' }],
+    [{ type: 'subscribe', id: 'a', topic: 'orders', cursor: 7 }],
+    [{ type: 'subscribe', id: 'a', topic: 'orders', hash: 'xyz' }],
+    [{ type: 'subscribe', id: 'a', topic: 'orders', hash: null }],
+    [{ type: 'subscribe', id: 'a', topic: 'orders', history: -1 }],
+    [{ type: 'subscribe', id: 'a', topic: 'orders', history: 10_001 }],
+    [{ type: 'subscribe', id: 'a', topic: 'orders', history: 1.5 }],
+    [{ type: 'subscribe', id: 'a', topic: 'orders', history: '5' }],
+    [{ type: 'subscribe', id: 'a', topic: 'orders', mode: 'all' }],
+    [{ type: 'unsubscribe' }],
+    [{ type: 'unsubscribe', id: {} }],
+    [{ type: 'request', id: 'a' }],
+    [{ type: 'request', id: 'a', method: '' }],
+    [{ type: 'request', method: 'chat.send' }],
+    [{ type: 'token' }],
+    [{ type: 'token', token: null }],
+    [{ type: 'ping' }],
+    [{ type: 'ping', n: '1' }],
+    [{ type: 'dance' }],
+    [{ type: 'toString' }],
+  ])('is malformed: %j (R33)', (message) => {
+    expect(codeFor(message)).toBe('malformed')
+  })
+
+  test.each(['', '/x', 'a\nb', 7, undefined])('is told of the topic %j: invalid_topic (R1, R33)', (topic) => {
+    expect(codeFor({ type: 'subscribe', id: 'a', topic })).toBe('invalid_topic')
+  })
+
+  test.each(['', 'x', cursor.toUpperCase()])('is told of the cursor %j: invalid_cursor (R4, R33)', (text) => {
+    expect(codeFor({ type: 'subscribe', id: 'a', topic: 'orders', cursor: text })).toBe('invalid_cursor')
+  })
+
+  test('is told of a token beyond 8 KiB: too_large', () => {
+    expect(codeFor({ type: 'token', token: 'x'.repeat(8192) })).toBeNull()
+    expect(codeFor({ type: 'token', token: 'x'.repeat(8193) })).toBe('too_large')
+    expect(codeFor({ type: 'hello', protocol: 1, token: 'é'.repeat(4097) })).toBe('too_large')
+  })
+
+  test('never fails in another way than with a code (R33)', () => {
+    const field = fc.oneof(
+      fc.jsonValue(),
+      fc.constant(undefined),
+      fc.constantFrom('orders', cursor, '27ace383f11f813b', 'changes'),
+    )
+    const fields = [
+      'id',
+      'topic',
+      'cursor',
+      'hash',
+      'history',
+      'mode',
+      'protocol',
+      'token',
+      'features',
+      'method',
+      'params',
+      'n',
+    ]
+    const messages = fc.record({
+      type: fc.constantFrom('hello', 'subscribe', 'unsubscribe', 'request', 'token', 'ping', '__proto__'),
+      ...Object.fromEntries(fields.map((name) => [name, field])),
+    })
+    fc.assert(
+      fc.property(messages, (message) => {
+        expect([null, 'malformed', 'invalid_topic', 'invalid_cursor', 'too_large']).toContain(codeFor(message))
+      }),
+    )
+  })
+})
