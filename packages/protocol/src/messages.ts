@@ -184,7 +184,7 @@ export interface Unsubscribe {
 /** Client → server: call a method, at most once (R34). */
 export interface Request {
   type: 'request'
-  /** At least 128 random bits; 1 to 128 characters. */
+  /** At least 128 random bits; 22 to 128 characters. */
   id: string
   method: string
   params?: unknown

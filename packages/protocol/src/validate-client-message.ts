@@ -15,6 +15,8 @@ import { assertTopic } from './topic.ts'
 import { utf8Length } from './utf8.ts'
 
 const maxIdChars = 128
+// 128 random bits in base64url.
+const minRequestIdChars = 22
 const maxFeatures = 256
 const maxHistory = 10_000
 const hashPattern = /^[0-9a-f]{16}$/
@@ -85,8 +87,8 @@ function validateUnsubscribe({ id }: Unsubscribe): void {
 }
 
 function validateRequest({ id, method }: Request): void {
-  assertId(id)
-  if (!isText(method, maxIdChars)) throw wrong('method', `is not a string of 1 to ${maxIdChars} characters`)
+  assertId(id, minRequestIdChars)
+  if (!isText(method, 1, maxIdChars)) throw wrong('method', `is not a string of 1 to ${maxIdChars} characters`)
 }
 
 function validateToken({ token }: Token): void {
@@ -97,8 +99,8 @@ function validatePing({ n }: Ping): void {
   if (!Number.isFinite(n)) throw wrong('n', 'is not a number')
 }
 
-function assertId(id: unknown): void {
-  if (!isText(id, maxIdChars)) throw wrong('id', `is not a string of 1 to ${maxIdChars} characters`)
+function assertId(id: unknown, minChars: number = 1): void {
+  if (!isText(id, minChars, maxIdChars)) throw wrong('id', `is not a string of ${minChars} to ${maxIdChars} characters`)
 }
 
 function assertToken(token: unknown): void {
@@ -111,8 +113,8 @@ function assertToken(token: unknown): void {
   }
 }
 
-function isText(value: unknown, maxChars: number): boolean {
-  return typeof value === 'string' && value.length > 0 && value.length <= maxChars
+function isText(value: unknown, minChars: number, maxChars: number): boolean {
+  return typeof value === 'string' && value.length >= minChars && value.length <= maxChars
 }
 
 function isWhole(value: unknown, min: number, max: number): boolean {

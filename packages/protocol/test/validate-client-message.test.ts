@@ -4,6 +4,7 @@ import { validateClientMessage, type ClientMessage } from '@crossfade/protocol'
 import { codeOf } from './code-of.ts'
 
 const cursor = 'k3v9q2m1x8ab_000000000041'
+const requestId = 'x'.repeat(22)
 const codeFor = (message: unknown): string | null => codeOf(() => validateClientMessage(message as ClientMessage))
 
 describe('a good message', () => {
@@ -14,8 +15,8 @@ describe('a good message', () => {
     { type: 'subscribe', id: 'a', topic: 'orders/42', cursor, hash: '27ace383f11f813b', history: 0, mode: 'events' },
     { type: 'subscribe', id: 'x'.repeat(128), topic: 'orders', history: 10_000, mode: 'changes' },
     { type: 'unsubscribe', id: 'a' },
-    { type: 'request', id: 'a', method: 'chat.send', params: { text: 'hi' } },
-    { type: 'request', id: 'a', method: 'chat.send' },
+    { type: 'request', id: requestId, method: 'chat.send', params: { text: 'hi' } },
+    { type: 'request', id: requestId, method: 'chat.send' },
     { type: 'token', token: 'fresh' },
     { type: 'ping', n: 0 },
   ])('passes as it is: %j (R33)', (message) => {
@@ -47,8 +48,9 @@ describe('a message with wrong fields', () => {
     [{ type: 'subscribe', id: 'a', topic: 'orders', mode: 'all' }],
     [{ type: 'unsubscribe' }],
     [{ type: 'unsubscribe', id: {} }],
-    [{ type: 'request', id: 'a' }],
-    [{ type: 'request', id: 'a', method: '' }],
+    [{ type: 'request', id: requestId }],
+    [{ type: 'request', id: requestId, method: '' }],
+    [{ type: 'request', id: requestId, method: 'x'.repeat(129) }],
     [{ type: 'request', method: 'chat.send' }],
     [{ type: 'token' }],
     [{ type: 'token', token: null }],
@@ -66,6 +68,11 @@ describe('a message with wrong fields', () => {
 
   test.each(['', 'x', cursor.toUpperCase()])('is told of the cursor %j: invalid_cursor (R4, R33)', (text) => {
     expect(codeFor({ type: 'subscribe', id: 'a', topic: 'orders', cursor: text })).toBe('invalid_cursor')
+  })
+
+  test('is a request whose id is too short to be random: malformed (R34)', () => {
+    expect(codeFor({ type: 'request', id: 'x'.repeat(21), method: 'chat.send' })).toBe('malformed')
+    expect(codeFor({ type: 'request', id: 'x'.repeat(129), method: 'chat.send' })).toBe('malformed')
   })
 
   test('is told of a token beyond 8 KiB: too_large', () => {
