@@ -47,6 +47,10 @@ describe('a patch', () => {
     expect(second === undefined ? member : (member as Record<string, unknown>)[second]).toEqual(expected)
   })
 
+  test('reads ~01 as ~1, not as a slash (R2)', () => {
+    expect(applyPatch({ 'a~1': 1 }, [{ op: 'replace', path: '/a~01', value: 2 }])).toEqual({ 'a~1': 2 })
+  })
+
   test('replaces the whole value (R2)', () => {
     expect(applyPatch(order, [{ op: 'replace', path: '', value: [1] }])).toEqual([1])
     expect(applyPatch(undefined, [{ op: 'add', path: '', value: 7 }])).toBe(7)

@@ -78,6 +78,10 @@ describe('a stream', () => {
     expect(read('data: a\r\n\r')).toEqual([message('a')])
   })
 
+  test('takes CR and LF for one line end, however far apart they come', () => {
+    expect(read('data: a\r', '', '\ndata: b\r\n', '\r', '\n')).toEqual([message('a\nb')])
+  })
+
   test('gives the same events wherever it is cut (R25)', () => {
     const pieces = fc.constantFrom(
       'data: x',
