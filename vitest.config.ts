@@ -5,6 +5,8 @@ const source = '@crossfade/source'
 const shared = {
   resolve: { conditions: [source, ...defaultClientConditions] },
   ssr: { resolve: { conditions: [source, ...defaultServerConditions] } },
+  // The environment in which vitest runs `globalSetup`.
+  environments: { __vitest__: { resolve: { conditions: [source, ...defaultServerConditions] } } },
 }
 
 export default defineConfig({

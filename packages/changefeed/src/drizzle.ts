@@ -1,0 +1,6 @@
+/**
+ * Rules typed by Drizzle tables: which changes touch which topics.
+ *
+ * @module
+ */
+export { changes, deletes, inserts, updates, type RuleOptions } from './drizzle/rules.ts'

@@ -1,0 +1,80 @@
+import type { InferSelectModel, Table } from 'drizzle-orm'
+import type { Operation, Row } from '../change.ts'
+import type { ChangeRule, TopicParams } from '../rule.ts'
+import { columnsRead, routingRows, UnsentColumn, type RoutingRows } from './routing-row.ts'
+import { describeTable, typedRow, type Casing } from './table.ts'
+
+/** Topic parameters of a row. It must do nothing but read the row: it is run once on an empty one to see which columns it needs. */
+export type ParamsOf<T extends Table> = (row: InferSelectModel<T>) => Readonly<Record<string, string | number>>
+
+/** Options of a rule. */
+export interface RuleOptions<T extends Table> {
+  /** Name of the event on a log topic. Default: the route's. */
+  event?: string
+  /** Log topics: the event's data, as the endpoint lists the item. Default: the row. */
+  data?: (row: InferSelectModel<T>) => unknown
+  /** The `casing` that `drizzle()` is given, for columns that the table's definition does not name. Default: the key is the name. */
+  casing?: Casing
+}
+
+/**
+ * Any change of a table: inserts, updates, deletes and truncation.
+ *
+ * @param params the topic's parameters of a row. Default: none, as for a topic without parameters.
+ * @throws CrossfadeError `invalid_options` when `table` is no Drizzle table.
+ */
+export function changes<T extends Table>(table: T, params?: ParamsOf<T>, options?: RuleOptions<T>): ChangeRule {
+  return ruleOf(table, ['insert', 'update', 'delete', 'truncate'], params, options)
+}
+
+/** New rows of a table; otherwise as `changes`. */
+export function inserts<T extends Table>(table: T, params?: ParamsOf<T>, options?: RuleOptions<T>): ChangeRule {
+  return ruleOf(table, ['insert'], params, options)
+}
+
+/** Changed rows of a table; otherwise as `changes`. */
+export function updates<T extends Table>(table: T, params?: ParamsOf<T>, options?: RuleOptions<T>): ChangeRule {
+  return ruleOf(table, ['update'], params, options)
+}
+
+/** Deleted rows of a table; otherwise as `changes`. */
+export function deletes<T extends Table>(table: T, params?: ParamsOf<T>, options?: RuleOptions<T>): ChangeRule {
+  return ruleOf(table, ['delete'], params, options)
+}
+
+type Params = (row: object) => Readonly<Record<string, string | number>>
+
+function ruleOf<T extends Table>(
+  table: T,
+  ops: readonly Operation[],
+  paramsOfRow: ParamsOf<T> = () => ({}),
+  options: RuleOptions<T> = {},
+): ChangeRule {
+  const description = describeTable(table, options.casing)
+  const params = paramsOfRow as unknown as Params
+  const rows = routingRows(description)
+  const data = options.data ?? ((row: InferSelectModel<T>) => row)
+  return {
+    table: {
+      schema: description.schema,
+      name: description.name,
+      columns: description.columns.map((column) => column.name),
+      // A new row has no image before it.
+      routing: ops.some((op) => op === 'update' || op === 'delete') ? columnsRead(description, params) : [],
+    },
+    ops,
+    ...(options.event === undefined ? {} : { event: options.event }),
+    params: (row) => topicParams(params, rows, row),
+    data: (row) => data(typedRow(description, row) as InferSelectModel<T>),
+  }
+}
+
+/** A function that needs a column which was not sent concerns every topic, lest one be missed. */
+function topicParams(params: Params, rows: RoutingRows, row: Row): TopicParams {
+  try {
+    return Object.fromEntries(Object.entries(params(rows(row))).map(([name, value]) => [name, String(value)]))
+  } catch (error) {
+    if (error instanceof UnsentColumn) return 'all'
+    throw error
+  }
+}
