@@ -1,67 +1,58 @@
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { inject } from 'vitest'
-import './postgres.ts'
 
-/** A database of one test file. */
-export interface FreshDatabase {
+/** A database of one test's own. */
+export interface TestDatabase {
   readonly url: string
-  /** Runs SQL and gives the rows. */
-  query(sql: string, values?: readonly unknown[]): Promise<Record<string, unknown>[]>
-  /** Removes the database with its replication slots; connections to it are cut. */
+  query<T extends pg.QueryResultRow>(text: string, values?: unknown[]): Promise<T[]>
+  /** Ends everything on it, its replication slots too, and removes it. */
   drop(): Promise<void>
 }
 
-/** Makes an empty database in the PostgreSQL that the integration tests share. */
-export async function freshDatabase(): Promise<FreshDatabase> {
+/** Creates an empty database on the PostgreSQL of the test run. */
+export async function freshDatabase(): Promise<TestDatabase> {
   const server = inject('postgresUrl')
   const name = `test_${randomBytes(6).toString('hex')}`
-  await once(server, `CREATE DATABASE ${name}`)
+  await asAdmin(server, (admin) => admin.query(`CREATE DATABASE ${name}`))
   const url = new URL(server)
   url.pathname = `/${name}`
-  const pool = new pg.Pool({ connectionString: url.href, max: 4 })
-  // Some tests cut every connection.
+  const pool = new pg.Pool({ connectionString: url.href, max: 8 })
   pool.on('error', () => {})
   return {
     url: url.href,
-    query: async (sql, values = []) => (await pool.query<Record<string, unknown>>(sql, [...values])).rows,
+    async query<T extends pg.QueryResultRow>(text: string, values?: unknown[]): Promise<T[]> {
+      return (await pool.query<T>(text, values)).rows
+    },
     async drop() {
       await pool.end()
-      await dropSlots(server, name)
-      await once(server, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`)
+      await asAdmin(server, async (admin) => {
+        await admin.query(
+          `SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = $1 AND active`,
+          [name],
+        )
+        for (let attempt = 0; attempt < 50; attempt++) {
+          const { rows } = await admin.query<{ slot_name: string; active: boolean }>(
+            `SELECT slot_name, active FROM pg_replication_slots WHERE database = $1`,
+            [name],
+          )
+          if (rows.length === 0) break
+          for (const slot of rows.filter((row) => !row.active))
+            await admin.query('SELECT pg_drop_replication_slot($1)', [slot.slot_name])
+          await new Promise((resolve) => setTimeout(resolve, 50))
+        }
+        await admin.query(`DROP DATABASE ${name} WITH (FORCE)`)
+      })
     },
   }
 }
 
-/** A slot keeps its database from being dropped; a slot in use ends first. */
-async function dropSlots(server: string, database: string): Promise<void> {
-  const client = new pg.Client(server)
-  await client.connect()
+async function asAdmin(url: string, work: (admin: pg.Client) => Promise<unknown>): Promise<void> {
+  const admin = new pg.Client({ connectionString: url })
+  await admin.connect()
   try {
-    for (let attempt = 0; attempt < 50; attempt += 1) {
-      await client.query(
-        'SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = $1 AND active',
-        [database],
-      )
-      const left = await client.query('SELECT slot_name FROM pg_replication_slots WHERE database = $1 AND active', [
-        database,
-      ])
-      if (left.rowCount === 0) break
-    }
-    await client.query('SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = $1', [
-      database,
-    ])
+    await work(admin)
   } finally {
-    await client.end()
-  }
-}
-
-async function once(url: string, sql: string): Promise<void> {
-  const client = new pg.Client(url)
-  await client.connect()
-  try {
-    await client.query(sql)
-  } finally {
-    await client.end()
+    await admin.end()
   }
 }

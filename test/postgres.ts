@@ -2,20 +2,29 @@ import { startEmbeddedPostgres } from '@crossfade/testkit/embedded-postgres'
 import type { TestProject } from 'vitest/node'
 
 declare module 'vitest' {
-  interface ProvidedContext {
-    /** Connection string of a superuser of the PostgreSQL that all integration tests share. */
+  export interface ProvidedContext {
     postgresUrl: string
   }
 }
 
-/** One PostgreSQL for all integration tests: that of `DATABASE_URL` (it needs `wal_level=logical`), else an embedded one. */
-export default async function postgres(project: TestProject): Promise<(() => Promise<void>) | undefined> {
+const flags = {
+  wal_level: 'logical',
+  max_wal_senders: 60,
+  max_replication_slots: 60,
+  max_connections: 200,
+  fsync: 'off',
+}
+
+/** One PostgreSQL for all tests; each takes a database of its own. `DATABASE_URL` replaces it. */
+export default async function setUpPostgres(project: TestProject): Promise<() => Promise<void>> {
   const given = process.env['DATABASE_URL']
-  if (given !== undefined && given !== '') {
+  if (given !== undefined) {
     project.provide('postgresUrl', given)
-    return undefined
+    return () => Promise.resolve()
   }
-  const server = await startEmbeddedPostgres()
-  project.provide('postgresUrl', server.url)
-  return () => server.stop()
+  const postgres = await startEmbeddedPostgres({
+    flags: Object.entries(flags).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
+  })
+  project.provide('postgresUrl', postgres.url)
+  return () => postgres.stop()
 }

@@ -1,0 +1,7 @@
+/**
+ * The reference adapter: PostgreSQL's logical replication.
+ *
+ * @module
+ */
+export { postgresReplication, type PostgresReplicationOptions } from './postgres-replication/feed.ts'
+export type { FeedLogger } from './postgres-replication/feed-logger.ts'

@@ -1,0 +1,30 @@
+import { isVisible, parseSnapshot, type Snapshot } from './snapshot.ts'
+
+const firstPauseMs = 1
+const maxPauseMs = 20
+
+/**
+ * Holds a transaction until a fresh read sees it: the write-ahead log delivers a commit before its rows are visible to others, so a
+ * re-read on receipt would sometimes find the row as it was (C9).
+ */
+export class VisibilityGate {
+  readonly #read: () => Promise<string>
+  #snapshot: Snapshot | null = null
+
+  /** @param read runs `SELECT pg_current_snapshot()` on an ordinary connection. */
+  constructor(read: () => Promise<string>) {
+    this.#read = read
+  }
+
+  /** Resolves when the transaction is visible. One reading serves all that it already covers. */
+  async pass(xid: number, stopped: () => boolean): Promise<void> {
+    let pauseMs = firstPauseMs
+    while (this.#snapshot === null || !isVisible(xid, this.#snapshot)) {
+      if (stopped()) return
+      this.#snapshot = parseSnapshot(await this.#read())
+      if (isVisible(xid, this.#snapshot)) return
+      await new Promise((resolve) => setTimeout(resolve, pauseMs))
+      pauseMs = Math.min(maxPauseMs, pauseMs * 2)
+    }
+  }
+}

@@ -1,0 +1,51 @@
+import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+
+const patienceMs = 12_000
+
+/**
+ * Ends a server that an earlier, killed process left on this data folder, and takes away a lock that nobody holds: after kill −9 of
+ * everything the next start must work.
+ */
+export async function endPreviousServer(dataFolder: string): Promise<void> {
+  const lock = join(dataFolder, 'postmaster.pid')
+  if (!existsSync(lock)) return
+  const pid = Number(readFileSync(lock, 'utf8').split('\n')[0])
+  const until = performance.now() + patienceMs
+  let asked = false
+  while (Number.isInteger(pid) && pid > 1 && serves(pid, dataFolder) && performance.now() < until) {
+    if (!asked) signal(pid, 'SIGINT')
+    asked = true
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+  if (serves(pid, dataFolder)) {
+    signal(pid, 'SIGQUIT')
+    await new Promise((resolve) => setTimeout(resolve, 500))
+  }
+  rmSync(lock, { force: true })
+}
+
+/** Whether this process is a living server of this data folder: neither gone, nor a zombie, nor somebody else who got its number. */
+function serves(pid: number, dataFolder: string): boolean {
+  try {
+    process.kill(pid, 0)
+  } catch (error) {
+    // EPERM: it lives, and belongs to the server's user.
+    if ((error as NodeJS.ErrnoException).code !== 'EPERM') return false
+  }
+  if (!existsSync('/proc/self/cmdline')) return true
+  try {
+    const state = /^State:\s+(\S)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
+    return state !== 'Z' && state !== 'X' && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(dataFolder)
+  } catch {
+    return false
+  }
+}
+
+function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name)
+  } catch {
+    // It ended meanwhile.
+  }
+}
