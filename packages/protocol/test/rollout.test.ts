@@ -34,6 +34,15 @@ describe('the stage of a client', () => {
     )
   })
 
+  test('changes for a client exactly when the percentage passes its bucket (R60)', () => {
+    for (let index = 0; index < 500; index += 1) {
+      const id = `user-${index}`
+      const percent = bucketOf('order-page', id)
+      expect(stageFor({ ...rollout, percent }, 'order-page', id)).toBe('hint')
+      expect(stageFor({ ...rollout, percent: percent + 1 }, 'order-page', id)).toBe('push')
+    }
+  })
+
   test('is the same for all at 0 and at 100', () => {
     fc.assert(
       fc.property(fc.string(), (id) => {
