@@ -87,21 +87,7 @@ class MemoryBroker implements Broker {
   append(key: string, append: Append): Promise<number | null> {
     const log = this.#log(key, append.kind === 'event' ? 'log' : 'value')
     log.usedAt = this.#options.now()
-    switch (append.kind) {
-      case 'event':
-        return Promise.resolve(this.#appendEvent(key, log, append))
-      case 'value':
-        return Promise.resolve(this.#appendValue(log, append))
-      case 'initial':
-        return Promise.resolve(this.#storeInitial(log, append.value))
-      case 'mark':
-        log.head += 1
-        log.entries = []
-        log.appendedAt = []
-        log.bytes = 0
-        log.snapshot = null
-        return Promise.resolve(log.head)
-    }
+    return Promise.resolve(this.#store(key, log, append))
   }
 
   read(key: string, after: number, maxBytes: number): Promise<LogPage> {
@@ -124,6 +110,7 @@ class MemoryBroker implements Broker {
     for (const [key, log] of this.#logs) {
       if (log.listeners.size === 0) {
         this.#logs.delete(key)
+        this.#keepMarks(log)
         continue
       }
       Object.assign(log, { ...this.#fresh(log.kind), listeners: log.listeners, marks: log.marks })
@@ -137,6 +124,22 @@ class MemoryBroker implements Broker {
     clearInterval(this.#sweeper)
     this.#logs.clear()
     return Promise.resolve()
+  }
+
+  #store(key: string, log: MemoryLog, append: Append): number | null {
+    if (append.kind === 'event') return this.#appendEvent(key, log, append)
+    if (append.kind === 'value') return this.#appendValue(log, append)
+    if (append.kind === 'initial') return this.#storeInitial(log, append.value)
+    return this.#mark(log)
+  }
+
+  #mark(log: MemoryLog): number {
+    log.head += 1
+    log.entries = []
+    log.appendedAt = []
+    log.bytes = 0
+    log.snapshot = null
+    return log.head
   }
 
   /** The value at the present head: an entry, so that its hash can be checked later, but nothing new. */
@@ -269,10 +272,16 @@ class MemoryBroker implements Broker {
   #drop(key: string, log: MemoryLog): void {
     this.#logs.delete(key)
     this.#droppedHead = Math.max(this.#droppedHead, log.head)
+    this.#keepMarks(log)
+  }
+
+  /** What a log had is not appended again when a feed repeats it. */
+  #keepMarks(log: MemoryLog): void {
+    // Only log topics are exact by position; a value topic's mark says nothing about another topic's events.
+    if (log.kind !== 'log') return
     for (const [source, mark] of log.marks) {
       const known = this.#droppedMarks.get(source)
-      // Only log topics are exact by position; a value topic's mark says nothing about another topic's events.
-      if (log.kind === 'log' && (known === undefined || mark > known)) this.#droppedMarks.set(source, mark)
+      if (known === undefined || mark > known) this.#droppedMarks.set(source, mark)
     }
   }
 

@@ -1,3 +1,5 @@
+import { CrossfadeError } from '@crossfade/protocol'
+
 /** What a schedule runs, and when it must. */
 export interface LoadScheduleOptions {
   /** At least this long between the starts of two loads, ms. */
@@ -58,11 +60,18 @@ export class LoadSchedule {
     this.#plan()
   }
 
-  /** Resolves after a load that began after this call; rejects with its error. */
+  /**
+   * Resolves after a load that began after this call; rejects with its error.
+   *
+   * @throws CrossfadeError `server_error` when the schedule stops first.
+   */
   next(): Promise<void> {
+    if (this.#stopped) return Promise.reject(stoppedError())
     const promise = new Promise<void>((resolve, reject) => {
       this.#waiters.push({ want: this.#wanted + 1, resolve, reject })
     })
+    // A newcomer does not wait for the backoff of failures before it.
+    this.#cancel()
     this.want()
     return promise
   }
@@ -83,7 +92,15 @@ export class LoadSchedule {
   stop(): void {
     this.#stopped = true
     this.pause()
+    this.#cancel()
+    // A load that is under way still tells those who wait for it.
+    if (this.#running) return
+    for (const waiter of this.#waiters.splice(0)) waiter.reject(stoppedError())
+  }
+
+  #cancel(): void {
     if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#timer = null
   }
 
   #plan(): void {
@@ -116,6 +133,7 @@ export class LoadSchedule {
     }
     this.#running = false
     this.#settle(target, failure)
+    if (this.#stopped) for (const waiter of this.#waiters.splice(0)) waiter.reject(stoppedError())
     if (this.#wanted > this.#have && this.#options.needed()) this.#plan()
   }
 
@@ -131,4 +149,8 @@ export class LoadSchedule {
       else waiter.reject(failure.error)
     }
   }
+}
+
+function stoppedError(): CrossfadeError {
+  return new CrossfadeError('server_error', 'The topic was closed before its value was loaded. Try again.')
 }
