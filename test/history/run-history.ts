@@ -131,15 +131,16 @@ class Chaos {
 
   /** Injects faults until the writers have ended. */
   async run(progress: () => number, ended: Promise<void>): Promise<void> {
-    let writing = true
-    const stop = ended.finally(() => (writing = false))
-    while (writing) {
-      await Promise.race([new Promise((resolve) => setTimeout(resolve, 50 + this.#random.below(400))), stop])
-      if (!writing) break
+    const over = ended.then(() => 'over' as const)
+    for (;;) {
+      const next = await Promise.race([
+        new Promise((resolve) => setTimeout(resolve, 50 + this.#random.below(400))),
+        over,
+      ])
+      if (next === 'over') return
       if (progress() > (this.restarts + 1) / (this.#options.restarts + 1)) await this.#restart()
       else this.#disturb(this.#random.pick(this.#watchers))
     }
-    await stop
   }
 
   heal(): void {

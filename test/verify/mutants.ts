@@ -110,13 +110,13 @@ async function unmutated(chosen: readonly Mutant[]): Promise<number> {
 
 /** @returns the tests that turned red. */
 async function kill(mutant: Mutant): Promise<readonly string[]> {
-  await run('git', ['apply', '--whitespace=nowarn', `--directory=${'.tmp/mutant'}`, mutant.file], { cwd: root })
+  await run('git', ['apply', '--whitespace=nowarn', '--directory=.tmp/mutant', mutant.file], { cwd: root })
   try {
     const outcome = await runTests(mutant.tests)
     if (outcome.broken !== null) console.log(`    no test ran: ${outcome.broken}`)
     return outcome.failed
   } finally {
-    await run('git', ['apply', '--whitespace=nowarn', '-R', `--directory=${'.tmp/mutant'}`, mutant.file], { cwd: root })
+    await run('git', ['apply', '--whitespace=nowarn', '-R', '--directory=.tmp/mutant', mutant.file], { cwd: root })
   }
 }
 

@@ -80,7 +80,7 @@ export const members = new Set(['ann', 'bob'])
 
 export function principalOf(authorization: unknown): { id: string } | null {
   if (authorization === undefined) return null
-  const id = tokens[String(authorization).replace('Bearer ', '')]
+  const id = typeof authorization === 'string' ? tokens[authorization.replace('Bearer ', '')] : undefined
   if (id === undefined) throw new CrossfadeError('unauthenticated', 'The token is not known.')
   return { id }
 }

@@ -18,7 +18,7 @@ export class Socket {
     )
     raw.on('error', () => {})
     raw.on('message', (data) => {
-      for (const message of parseServerMessages(String(data))) this.messages.push(message)
+      for (const message of parseServerMessages((data as Buffer).toString())) this.messages.push(message)
       this.#serve()
     })
   }

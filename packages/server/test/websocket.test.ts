@@ -1,3 +1,4 @@
+import type {} from '@fastify/websocket'
 import { applyPatch, type PatchOperation } from '@crossfade/protocol'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
@@ -43,7 +44,7 @@ describe('a WebSocket connection', () => {
     socket.send({ type: 'subscribe', id: 't', topic: 'ticks/a' })
     await socket.next('subscribed')
     const frames: string[] = []
-    socket.raw.on('message', (data) => frames.push(String(data)))
+    socket.raw.on('message', (data) => frames.push((data as Buffer).toString()))
     await Promise.all(Array.from({ length: 32 }, (_, n) => shop.app.crossfade.publish('ticks/a', 'tick', n)))
     await expect.poll(() => ofType(socket.messages, 'event').length).toBe(32)
     expect(frames.length).toBe(1)
@@ -244,7 +245,7 @@ describe('a WebSocket connection', () => {
 
   it('works in process by injectWS', async () => {
     const raw = await shop.app.injectWS('/crossfade/ws')
-    const socket = new Socket(raw as unknown as WebSocket)
+    const socket = new Socket(raw)
     socket.send({ type: 'hello', protocol: 1 }, { type: 'subscribe', id: 'o', topic: 'orders/1' })
     expect(await socket.next('event')).toMatchObject({ data: { id: 1, version: 1 } })
     socket.close()

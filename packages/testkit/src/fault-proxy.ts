@@ -119,7 +119,7 @@ export class FaultProxy {
   }
 
   #relay(answer: IncomingMessage, response: ServerResponse): void {
-    const streams = String(answer.headers['content-type'] ?? '').startsWith('text/event-stream')
+    const streams = (answer.headers['content-type'] ?? '').startsWith('text/event-stream')
     const { stream, stripHeaders } = this.faults
     if (streams && stream === 'refuse') {
       answer.destroy()

@@ -25,6 +25,6 @@ export class OpenConnections {
 
   /** Says `bye` to all, each with its own time to come back, so that they do not come at once (F19). */
   endAll(code: number, message: string, spreadMs: number): void {
-    for (const connection of [...this.#open]) connection.bye(code, message, Math.round(Math.random() * spreadMs))
+    for (const connection of this.#open) connection.bye(code, message, Math.round(Math.random() * spreadMs))
   }
 }

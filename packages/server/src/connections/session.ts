@@ -88,7 +88,7 @@ export class Session {
   /** Ends all subscriptions without a word: the connection is gone. */
   close(): void {
     this.#closed = true
-    for (const subscription of [...this.subscriptions.values()]) this.#drop(subscription)
+    for (const subscription of this.subscriptions.values()) this.#drop(subscription)
   }
 
   /** Tells a refusal of this topic or message; the connection goes on. */

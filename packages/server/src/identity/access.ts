@@ -114,7 +114,7 @@ export class Access {
       this.granted(watch.place, watch.identity)
     } catch (error) {
       if (!(error instanceof CrossfadeError) || error.code === 'server_error') return
-      for (const subscriber of [...watch.subscribers]) subscriber.end('forbidden', error.message)
+      for (const subscriber of watch.subscribers) subscriber.end('forbidden', error.message)
     }
   }
 

@@ -73,7 +73,7 @@ function checked(change: Partial<Rollout>, before: Rollout): Rollout {
   const percent = change.percent ?? before.percent
   for (const value of [stage, rest]) {
     if (!stages.includes(value))
-      throw new CrossfadeError('malformed', `"${String(value)}" is no stage. Stages are ${stages.join(', ')}.`)
+      throw new CrossfadeError('malformed', `"${value}" is no stage. Stages are ${stages.join(', ')}.`)
   }
   if (!Number.isInteger(percent) || percent < 0 || percent > 100) {
     throw new CrossfadeError('malformed', `percent must be a whole number from 0 to 100, got ${String(percent)}.`)

@@ -74,13 +74,14 @@ export class ChangeRouter {
         `a change of ${change.table} does not carry the columns that "${definition.pattern.text}" needs; set REPLICA IDENTITY FULL on the table`,
       )
     }
+    const topic = nameOf(definition, params)
+    if (topic === null) return
     const value = rule.data(row)
-    const key = definition.key === null ? undefined : (value as Record<string, unknown> | null)?.[definition.key]
-    await this.#hub.broker.append(definition.pattern.expand(params), {
+    await this.#hub.broker.append(topic, {
       kind: 'event',
       event: rule.event ?? definition.event,
       data: JSON.stringify(value ?? null),
-      ...(key === undefined ? {} : { key: String(key) }),
+      ...keyOf(definition, value),
       at: batch.committedAt,
       from: {
         source: batch.source,
@@ -98,4 +99,20 @@ export class ChangeRouter {
 /** A large transaction comes in parts of one position: the part goes before the index of the change. */
 function partIndex(batch: ChangeBatch): string {
   return String(batch.part?.index ?? 0).padStart(6, '0')
+}
+
+/** The topic for these parameters, or `null` when no topic can have such a name: then nobody can listen to it either. */
+function nameOf(definition: TopicDefinition, params: Readonly<Record<string, string>>): string | null {
+  try {
+    return definition.pattern.expand(params)
+  } catch {
+    return null
+  }
+}
+
+/** The id in an event's data, where the definition names one. */
+function keyOf(definition: TopicDefinition, value: unknown): { key?: string } {
+  if (definition.key === null || typeof value !== 'object' || value === null) return {}
+  const key = (value as Record<string, unknown>)[definition.key]
+  return typeof key === 'string' || typeof key === 'number' || typeof key === 'bigint' ? { key: `${key}` } : {}
 }

@@ -76,7 +76,7 @@ export class Hub {
     const paths = this.#byPath.get(definition)
     if (!paths) return
     if (params !== 'all' && definition.pattern.params.every((name) => name in params)) {
-      yield* paths.get(definition.pattern.expand(params)) ?? []
+      yield* paths.get(pathFor(definition, params)) ?? []
       return
     }
     for (const topics of paths.values()) {
@@ -138,6 +138,15 @@ export class Hub {
     topics?.delete(topic)
     if (topics?.size === 0) paths?.delete(pathOf(name))
     topic.close()
+  }
+}
+
+/** The name for these parameters; one that no topic can have is in no map. */
+function pathFor(definition: TopicDefinition, params: Readonly<Record<string, string>>): string {
+  try {
+    return definition.pattern.expand(params)
+  } catch {
+    return ''
   }
 }
 

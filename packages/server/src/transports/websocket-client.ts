@@ -81,7 +81,7 @@ export class WebSocketClient {
     }
     let messages: ClientMessage[]
     try {
-      messages = parseClientMessages(String(data))
+      messages = parseClientMessages(textOf(data))
     } catch (error) {
       this.#bye(closeCodes.malformed, error instanceof CrossfadeError ? error.message : 'The frame is malformed.', null)
       return
@@ -134,7 +134,7 @@ export class WebSocketClient {
       at: Date.now(),
     })
     this.#expireWithIdentity(session)
-    const client = this
+    const outlet = this.#outlet
     this.#cleanups.push(
       () => this.#cancelExpiry(),
       connections.add({
@@ -143,7 +143,7 @@ export class WebSocketClient {
       }),
       heartbeats.add({
         get lastWriteAt() {
-          return client.#outlet.lastWriteAt
+          return outlet.lastWriteAt
         },
         beat: (message, idle) => this.#beat(message, idle),
       }),
@@ -255,4 +255,9 @@ export class WebSocketClient {
     this.#session?.close()
     for (const cleanup of this.#cleanups.splice(0)) cleanup()
   }
+}
+
+/** The payload of a text frame: `ws` gives one buffer unless it is asked for fragments. */
+function textOf(data: RawData): string {
+  return Array.isArray(data) ? Buffer.concat(data).toString() : Buffer.from(data as Buffer).toString()
 }

@@ -26,7 +26,7 @@ export function registerWebSocket(scope: FastifyInstance, context: TransportCont
         socket.terminate()
         return
       }
-      void new WebSocketClient(context, socket, stream, request).start()
+      new WebSocketClient(context, socket, stream, request).start()
     },
   )
 }
@@ -41,7 +41,7 @@ function requireKnownVersion(request: FastifyRequest): void {
   if (names.includes(subprotocol)) return
   throw new CrossfadeError(
     'unsupported_version',
-    `None of the subprotocols "${String(offered)}" is spoken here. Offer ${subprotocol}, or none.`,
+    `None of the subprotocols "${offered}" is spoken here. Offer ${subprotocol}, or none.`,
   )
 }
 

@@ -11,18 +11,18 @@ export async function endPreviousServer(dataFolder: string): Promise<void> {
   const lock = join(dataFolder, 'postmaster.pid')
   if (!existsSync(lock)) return
   const pid = Number(readFileSync(lock, 'utf8').split('\n')[0])
-  const until = performance.now() + patienceMs
-  let asked = false
-  while (Number.isInteger(pid) && pid > 1 && serves(pid, dataFolder) && performance.now() < until) {
-    if (!asked) signal(pid, 'SIGINT')
-    asked = true
+  if (Number.isInteger(pid) && pid > 1 && serves(pid, dataFolder)) await endServer(pid, dataFolder)
+  rmSync(lock, { force: true })
+}
+
+async function endServer(pid: number, dataFolder: string): Promise<void> {
+  signal(pid, 'SIGINT')
+  for (const until = performance.now() + patienceMs; performance.now() < until;) {
+    if (!serves(pid, dataFolder)) return
     await new Promise((resolve) => setTimeout(resolve, 100))
   }
-  if (serves(pid, dataFolder)) {
-    signal(pid, 'SIGQUIT')
-    await new Promise((resolve) => setTimeout(resolve, 500))
-  }
-  rmSync(lock, { force: true })
+  signal(pid, 'SIGQUIT')
+  await new Promise((resolve) => setTimeout(resolve, 500))
 }
 
 /** Whether this process is a living server of this data folder: neither gone, nor a zombie, nor somebody else who got its number. */
