@@ -79,8 +79,8 @@ function build(
   const service = identityOf(null, options.service?.headers ?? {}, Object.keys(options.service?.headers ?? {}))
   const runner = new EndpointRunner(app, options.loadTimeoutMs)
   const access = new Access(runner, { grantMs: options.grantMs, recheckMs: options.reauthorizeMs })
-  const cycle = new FlushCycle()
   const report = (error: unknown, context: string): void => app.log.error(error, `crossfade: ${context} failed`)
+  const cycle = new FlushCycle(report)
   const hub = new Hub(
     registry,
     {

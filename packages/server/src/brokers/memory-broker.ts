@@ -266,7 +266,9 @@ class MemoryBroker implements Broker {
     const log = this.#logs.get(key)
     if (!log?.listeners.delete(listener)) return
     log.usedAt = this.#options.now()
-    if (log.kind === 'value' && log.listeners.size === 0) this.#drop(key, log)
+    // A log that never had an entry has nothing to remember: asking for many names must not fill the memory (D8).
+    const isEmpty = log.kind === 'value' || log.head === log.birth
+    if (isEmpty && log.listeners.size === 0) this.#drop(key, log)
   }
 
   #drop(key: string, log: MemoryLog): void {

@@ -10,7 +10,12 @@ export interface Flushable {
 export class FlushCycle {
   readonly #topics = new Set<Flushable>()
   readonly #connections = new Set<Flushable>()
+  readonly #report: (error: unknown, context: string) => void
   #scheduled = false
+
+  constructor(report: (error: unknown, context: string) => void) {
+    this.#report = report
+  }
 
   /** Flushes a topic at the end of this tick. */
   topic(topic: Flushable): void {
@@ -32,14 +37,19 @@ export class FlushCycle {
 
   #run(): void {
     this.#scheduled = false
-    drain(this.#topics)
-    drain(this.#connections)
+    this.#drain(this.#topics)
+    this.#drain(this.#connections)
   }
-}
 
-function drain(set: Set<Flushable>): void {
-  for (const item of set) {
-    set.delete(item)
-    item.flush()
+  /** Trouble with one never keeps the others from being flushed (R54). */
+  #drain(set: Set<Flushable>): void {
+    for (const item of set) {
+      set.delete(item)
+      try {
+        item.flush()
+      } catch (error) {
+        this.#report(error, 'a flush')
+      }
+    }
   }
 }

@@ -214,9 +214,8 @@ export class EndpointWrapper {
       return payload
     }
     if (definition.authorize === null) this.#context.access.granted(topic.place, identity)
-    const value: unknown = JSON.parse(body)
-    const hash = hashValue(value)
-    if (topic instanceof ValueTopic) doubt(topic, wrapped.cursor, { value, hash })
+    const hash = hashOf(topic, wrapped.cursor, body)
+    if (hash === null) return payload
     this.#advertise(reply, topic, wrapped.cursor, hash)
     if (wrapped.waitMs !== null) sayHeld(reply, wrapped.waitMs)
     return this.#conditional(request, reply, hash, payload)
@@ -257,6 +256,24 @@ export class EndpointWrapper {
 /** A held answer says for how long, and is nobody's to keep (R12). */
 function sayHeld(reply: FastifyReply, waitMs: number): void {
   void reply.header('preference-applied', `wait=${Math.floor(waitMs / 1000)}`).header('cache-control', 'no-store')
+}
+
+/**
+ * The hash of a body; `null` when it is no JSON after all, which is not for us to judge.
+ *
+ * Most polls find what the topic holds: then its hash is known.
+ */
+function hashOf(topic: LiveTopic, cursor: string, body: string): string | null {
+  const held = topic instanceof ValueTopic ? topic.state.snapshot : null
+  if (held?.data === body) return held.hash
+  try {
+    const value: unknown = JSON.parse(body)
+    const hash = hashValue(value)
+    if (topic instanceof ValueTopic) doubt(topic, cursor, { value, hash })
+    return hash
+  } catch {
+    return null
+  }
 }
 
 /** An answer that differs from a settled value at the same cursor: something changed that no rule told. The topic looks again (R8). */
