@@ -1,5 +1,6 @@
 import { history } from './history.ts'
 import { mutants } from './mutants.ts'
+import { nodes } from './nodes.ts'
 
 /** A check that is too long for CI. */
 export interface Check {
@@ -10,4 +11,4 @@ export interface Check {
   run(args: readonly string[]): Promise<number>
 }
 
-export const checks: readonly Check[] = [history, mutants]
+export const checks: readonly Check[] = [history, mutants, nodes]

@@ -1,0 +1,68 @@
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+
+const marker = Buffer.from('"symbol"')
+
+/** Subscribers on raw sockets that only count events: the load generator must cost less than what it measures. */
+export class Subscribers {
+  readonly #sockets: Socket[]
+  #events = 0
+  #wanted = Number.POSITIVE_INFINITY
+  #arrived: () => void = () => {}
+  #bytes = 0
+
+  private constructor(sockets: Socket[]) {
+    this.#sockets = sockets
+    for (const socket of sockets) socket.on('data', (chunk: Buffer) => this.#count(chunk))
+  }
+
+  static async open(port: number, path: string, greeting: string | null, count: number): Promise<Subscribers> {
+    const sockets: Socket[] = []
+    for (let n = 0; n < count; n++) sockets.push(await upgrade(port, path))
+    const subscribers = new Subscribers(sockets)
+    if (greeting !== null) for (const socket of sockets) socket.write(maskedFrame(greeting))
+    return subscribers
+  }
+
+  /** Resolves when no more bytes of greetings come. */
+  async ready(): Promise<void> {
+    for (let last = -1; last !== this.#bytes;) {
+      last = this.#bytes
+      await new Promise((resolve) => setTimeout(resolve, 200))
+    }
+  }
+
+  /** Resolves when every subscriber got this many more events. */
+  arrival(events: number): Promise<void> {
+    this.#events = 0
+    this.#wanted = events * this.#sockets.length
+    return new Promise((resolve) => (this.#arrived = resolve))
+  }
+
+  close(): void {
+    for (const socket of this.#sockets) socket.destroy()
+  }
+
+  #count(chunk: Buffer): void {
+    this.#bytes += chunk.length
+    for (let at = chunk.indexOf(marker); at !== -1; at = chunk.indexOf(marker, at + marker.length)) this.#events += 1
+    if (this.#events < this.#wanted) return
+    this.#wanted = Number.POSITIVE_INFINITY
+    this.#arrived()
+  }
+}
+
+async function upgrade(port: number, path: string): Promise<Socket> {
+  const socket = connect(port, '127.0.0.1')
+  socket.write(
+    `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`,
+  )
+  await once(socket, 'data')
+  return socket
+}
+
+/** A client's frame is masked; a mask of zeros leaves the text as it is. */
+function maskedFrame(text: string): Buffer {
+  const bytes = Buffer.from(text)
+  return Buffer.concat([Buffer.from([0x81, 0x80 | bytes.length, 0, 0, 0, 0]), bytes])
+}
