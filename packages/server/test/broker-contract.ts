@@ -5,7 +5,7 @@ import type { Append, Broker, BrokerListener, Entry, LogState } from '../src/bro
 export interface BrokerUnderTest {
   readonly broker: Broker
   /** Lets this much time pass for the broker, ms. */
-  advance(ms: number): void | Promise<void>
+  readonly advance: (ms: number) => void | Promise<void>
 }
 
 /** The bounds that {@link brokerContract} expects of the brokers it is given. */

@@ -27,24 +27,34 @@ type ValueStart =
   | { readonly kind: 'snapshot'; readonly recovered: boolean; readonly differs: boolean }
 
 /**
- * Joins a value topic: recovery and attachment happen in one synchronous step after the last await, so that nothing falls between.
+ * Joins a value topic: once there is room for its value, recovery and attachment happen in one synchronous step, for the very state
+ * that the recovery was made for, so that nothing falls between.
  */
 export async function joinValue(
   subscription: Subscription,
   topic: ValueTopic,
   position: Position,
   broker: Broker,
+  outlet: Outlet,
 ): Promise<void> {
   const cursor = position.cursor === undefined ? null : parseCursor(position.cursor)
-  await topic.ready(subscription.identity)
-  let start = await valueStart(topic, cursor, position.hash, broker)
-  if (start.kind === 'snapshot' && start.differs) {
-    // The client may hold a newer value than this topic, from a REST answer: it must not get an older one (R6, R8).
-    await topic.reload(subscription.identity)
-    start = await valueStart(topic, cursor, position.hash, broker)
+  let reloaded = false
+  for (;;) {
+    await topic.ready(subscription.identity)
+    if (!(await outlet.room())) return subscription.postpone(cursor)
+    const state = topic.state
+    const start = await valueStart(topic, cursor, position.hash, broker)
+    if (subscription.ended) return
+    if (start.kind === 'snapshot' && start.differs && !reloaded) {
+      // The client may hold a newer value than this topic, from a REST answer: it must not get an older one (R6, R8).
+      reloaded = true
+      await topic.reload(subscription.identity)
+    } else if (isSame(topic.state, state) && !outlet.congested()) return beginValue(subscription, topic, cursor, start)
   }
-  if (subscription.ended) return
-  beginValue(subscription, topic, cursor, start)
+}
+
+function isSame(now: LogState, before: LogState): boolean {
+  return now.epoch === before.epoch && now.head === before.head && now.snapshot !== null
 }
 
 async function valueStart(
@@ -108,8 +118,10 @@ export async function joinLog(
   broker: Broker,
   outlet: Outlet,
 ): Promise<void> {
-  const state = topic.state
   const cursor = position.cursor === undefined ? null : parseCursor(position.cursor)
+  if (!(await outlet.room())) return subscription.postpone(cursor)
+  if (subscription.ended) return
+  const state = topic.state
   const recovered = cursor === null || isCovered(cursor, state)
   subscription.epoch = state.epoch
   if (!recovered) subscription.offset = state.head
@@ -135,8 +147,11 @@ async function catchUp(subscription: Subscription, topic: LogTopic, broker: Brok
       topic.attach(subscription)
       return
     }
+    if (!(await outlet.room())) return
     const page = await broker.read(topic.place.key, subscription.offset, pageBytes)
     if (subscription.ended) return
+    // The other topics of this connection recover at the same time.
+    if (outlet.congested()) continue
     if (page.state.epoch !== subscription.epoch) continue
     const first = page.entries[0]
     const last = page.entries.at(-1)
@@ -148,6 +163,5 @@ async function catchUp(subscription: Subscription, topic: LogTopic, broker: Brok
       new Batch(page.entries.map((entry) => entryLine(subscription.name, subscription.epoch, entry))),
     )
     subscription.offset = last.offset
-    if (!(await outlet.room())) return
   }
 }

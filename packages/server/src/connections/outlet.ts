@@ -2,6 +2,8 @@ import type { Batch } from '../topics/batch.ts'
 
 /** Where the messages of one client's connection go: a WebSocket, a stream, or the answer to a poll. */
 export interface Outlet {
+  /** Takes messages until it is full, and the rest is had by the client's next request; else it takes all or ends. */
+  readonly paged: boolean
   /** Sends one message of this connection alone. */
   send(message: object): void
   /**

@@ -46,6 +46,7 @@ export class Session {
 
   /** Subscribes, or says in an `error` message why not. Never rejects. A second subscription to a topic replaces the first (R33). */
   async subscribe(request: SubscribeRequest): Promise<void> {
+    if (this.#closed) return
     let subscription: Subscription | null = null
     try {
       assertTopic(request.topic)
@@ -128,7 +129,7 @@ export class Session {
       await this.#admit(topic)
       if (subscription.ended || this.#closed) return
       subscription.topic = topic
-      if (topic instanceof ValueTopic) await joinValue(subscription, topic, request, hub.broker)
+      if (topic instanceof ValueTopic) await joinValue(subscription, topic, request, hub.broker, this.#outlet)
       else if (topic instanceof LogTopic) await joinLog(subscription, topic, request, hub.broker, this.#outlet)
       if (!subscription.ended) access.watch(topic.place, subscription)
     } finally {

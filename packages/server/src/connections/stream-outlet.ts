@@ -20,11 +20,16 @@ export interface StreamPort {
  * does not take stays in the stream's buffer, and both together are bounded in bytes (F17).
  */
 export class StreamOutlet implements Outlet, Flushable {
+  readonly paged = false
   readonly #port: StreamPort
   readonly #cycle: FlushCycle
   readonly #maxBytes: number
   #queue: Buffer[] = []
   #queuedBytes = 0
+  /** Bytes of this connection's own messages since the client had last taken all. */
+  #ownBytes = 0
+  /** Somebody was told that there is no room. */
+  #blocked = false
   #waiters: ((room: boolean) => void)[] = []
   #closed = false
   /** When something was last written, for heartbeats. */
@@ -34,7 +39,7 @@ export class StreamOutlet implements Outlet, Flushable {
     this.#port = port
     this.#cycle = cycle
     this.#maxBytes = maxBytes
-    port.stream.on('drain', () => this.#onDrain())
+    port.stream.on('drain', () => this.#resume())
   }
 
   /** Bytes that wait for the client. */
@@ -43,10 +48,23 @@ export class StreamOutlet implements Outlet, Flushable {
   }
 
   send(message: object): void {
+    if (this.#closed) return
+    const bytes = this.#port.encode(message)
+    this.#ownBytes += bytes.length
+    // Answers to a client that asks and does not read would fill the memory as events would.
+    if (this.#ownBytes > this.#maxBytes) this.#port.overflow()
+    else this.#push(bytes)
+  }
+
+  /** Writes a last message after what waits. Nothing is written any more. */
+  finish(message: object): void {
     this.#push(this.#port.encode(message))
+    this.flush()
+    this.close()
   }
 
   deliver(batch: Batch, bounded: boolean): void {
+    if (this.#closed) return
     const bytes = this.#port.bytesOf(batch)
     const waiting = this.waitingBytes
     if (bounded && waiting > 0 && waiting + bytes.length > this.#maxBytes) this.#port.overflow()
@@ -54,7 +72,9 @@ export class StreamOutlet implements Outlet, Flushable {
   }
 
   congested(): boolean {
-    return this.waitingBytes > this.#maxBytes / 4
+    const congested = this.waitingBytes > this.#maxBytes / 4
+    if (congested) this.#blocked = true
+    return congested
   }
 
   async room(): Promise<boolean> {
@@ -67,17 +87,19 @@ export class StreamOutlet implements Outlet, Flushable {
     const queue = this.#queue
     if (queue.length === 0 || this.#closed) return
     const { stream } = this.#port
+    if (stream.writableLength === 0) this.#ownBytes = 0
     this.#queue = []
     this.#queuedBytes = 0
     this.lastWriteAt = performance.now()
     const [only] = queue
-    if (queue.length === 1 && only) {
-      stream.write(only)
-      return
+    if (queue.length === 1 && only) stream.write(only)
+    else {
+      stream.cork()
+      for (const bytes of queue) stream.write(bytes)
+      stream.uncork()
     }
-    stream.cork()
-    for (const bytes of queue) stream.write(bytes)
-    stream.uncork()
+    // What waited in the queue alone never makes the stream say `drain`.
+    this.#resume()
   }
 
   /** Forgets what waits; nothing is written any more. */
@@ -95,8 +117,9 @@ export class StreamOutlet implements Outlet, Flushable {
     this.#cycle.connection(this)
   }
 
-  #onDrain(): void {
-    if (this.congested() || this.#closed) return
+  #resume(): void {
+    if (!this.#blocked || this.#closed || this.congested()) return
+    this.#blocked = false
     for (const resolve of this.#waiters.splice(0)) resolve(true)
     this.#port.drained()
   }

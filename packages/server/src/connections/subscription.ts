@@ -1,4 +1,4 @@
-import { formatCursor } from '@crossfade/protocol'
+import { formatCursor, type CursorParts } from '@crossfade/protocol'
 import type { LogState } from '../brokers/broker.ts'
 import type { Identity } from '../identity/principal.ts'
 import type { Batch } from '../topics/batch.ts'
@@ -39,6 +39,10 @@ export class Subscription implements Subscriber {
     return formatCursor(this.epoch, this.offset)
   }
 
+  get paged(): boolean {
+    return this.#outlet.paged
+  }
+
   congested(): boolean {
     return this.#outlet.congested()
   }
@@ -64,6 +68,20 @@ export class Subscription implements Subscriber {
     this.offset = isValue ? 0 : state.head
     this.needsSnapshot = true
     this.#outlet.send({ type: 'reset', topic: this.name, cursor: this.cursor, reason })
+  }
+
+  /**
+   * Leaves without a word, because the connection takes no more: the client asks again.
+   *
+   * @param cursor where the client stands, told as its position.
+   */
+  postpone(cursor: CursorParts | null): void {
+    if (cursor === null) {
+      if (!this.ended) this.#onEnd(this)
+      return
+    }
+    this.epoch = cursor.epoch
+    this.offset = cursor.offset
   }
 
   end(code: EndCode, message: string): void {

@@ -10,6 +10,8 @@ export interface Subscriber {
   readonly mode: 'events' | 'changes'
   /** A load of a topic that is not public may use these credentials. */
   readonly identity: Identity
+  /** Its connection takes messages until it is full; the rest is had by the client's next request. */
+  readonly paged: boolean
   /** Offset of the last entry given to the client's connection. */
   offset: number
   /** The client's value is unknown: the next entry must be a snapshot (R6). */

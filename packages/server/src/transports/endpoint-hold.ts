@@ -94,6 +94,7 @@ async function nextChange(topic: LiveTopic, identity: Identity, hold: EndpointHo
 function watcher(identity: Identity, offset: number, onChange: () => void): Subscriber {
   return {
     mode: 'changes',
+    paged: false,
     identity,
     offset,
     needsSnapshot: false,

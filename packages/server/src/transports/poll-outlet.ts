@@ -4,6 +4,7 @@ import type { Batch } from '../topics/batch.ts'
 
 /** Gathers the messages of one poll's answer. */
 export class PollOutlet implements Outlet {
+  readonly paged = true
   readonly #positions: PollRequest['topics']
   readonly #maxBytes: number
   readonly #onMessage: () => void
@@ -32,13 +33,17 @@ export class PollOutlet implements Outlet {
     for (const line of batch.lines) this.#push(line.text)
   }
 
-  congested(): boolean {
+  get isFull(): boolean {
     return this.#bytes > this.#maxBytes
   }
 
+  congested(): boolean {
+    if (this.isFull) this.more = true
+    return this.isFull
+  }
+
   room(): Promise<boolean> {
-    if (this.congested()) this.more = true
-    return Promise.resolve(!this.more && !this.#sealed)
+    return Promise.resolve(!this.congested() && !this.#sealed)
   }
 
   /** The messages as JSON text. Nothing is taken any more. */

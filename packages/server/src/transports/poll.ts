@@ -41,7 +41,7 @@ async function answer(
     await Promise.all(Object.entries(poll.topics).map(([topic, position]) => session.subscribe({ topic, ...position })))
     const live = session.subscriptions.size > 0
     const waitMs = Math.min(poll.wait ?? 0, context.limits.maxHoldMs)
-    if (outlet.isEmpty && live && waitMs > 0) await hold.wait(waitMs, context.limits.lingerMs, () => outlet.congested())
+    if (outlet.isEmpty && live && waitMs > 0) await hold.wait(waitMs, context.limits.lingerMs, () => outlet.isFull)
     // Between two polls nobody listens: what changed lately is told with each answer (R61).
     for (const rollout of context.rollout.recent()) outlet.send(stageMessage(rollout, 0))
     return await reply

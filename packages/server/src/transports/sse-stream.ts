@@ -41,8 +41,7 @@ export async function openSseStream(
   const cleanups: (() => void)[] = [options.give]
   const bye = (code: number, message: string, retry: number | null): void => {
     if (answer.writableEnded) return
-    outlet.send({ type: 'bye', code, message, retry })
-    outlet.flush()
+    outlet.finish({ type: 'bye', code, message, retry })
     answer.end()
     // A client that does not read would keep the answer, and what waits in it, for ever.
     setTimeout(() => answer.destroy(), limits.helloMs).unref()

@@ -236,9 +236,7 @@ export class WebSocketClient {
 
   #bye(code: number, message: string, retry: number | null): void {
     if (!this.#isOpen) return
-    this.#outlet.send({ type: 'bye', code, message, retry })
-    this.#outlet.flush()
-    this.#outlet.close()
+    this.#outlet.finish({ type: 'bye', code, message, retry })
     // A close frame's reason is at most 123 bytes (RFC 6455 §5.5).
     this.#socket.close(
       code,
