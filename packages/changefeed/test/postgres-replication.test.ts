@@ -28,7 +28,7 @@ function open(options: Partial<PostgresReplicationOptions> = {}): ChangeFeed {
   const feed = postgresReplication({
     connectionString: database.url,
     slot: slotOf('s'),
-    logger: { info: () => {}, warn: () => {} },
+    logger: { info: () => {}, warn: () => {}, error: () => {} },
     ...options,
   })
   const rule = changes(things, (thing) => ({ id: thing.id }))

@@ -1,17 +1,19 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import type { ChangeBatch, RowChange } from '../change.ts'
 import { positionOf, type Lsn } from './lsn.ts'
 
-/** A transaction, or a part of one, on its way to the sink. */
+/** A transaction, a part of one, or the news of a gap, on its way to the sink. */
 export interface Delivery {
   readonly xid: number
   readonly commitLsn: Lsn
   readonly committedAt: number
   readonly changes: readonly RowChange[]
-  /** About how many bytes of the stream it came from. */
+  /** About how many bytes it holds in memory. */
   readonly bytes: number
   readonly part: number
   /** Where the transaction's commit record ends, on its last part: what is acknowledged after it. */
   readonly endLsn: Lsn | null
+  readonly gap?: string
 }
 
 /** What a {@link DeliveryQueue} calls. */
@@ -20,22 +22,29 @@ export interface DeliveryPort {
   /** Resolves when a fresh read sees the transaction. */
   visible(xid: number): Promise<void>
   sink(batch: ChangeBatch): Promise<void>
-  /** A transaction is handled: acknowledge exactly this. */
-  handled(endLsn: Lsn, position: string): void
+  /** The sink has taken it, or there was nothing to take. */
+  handled(delivery: Delivery): void
+  /** The sink rejected; the same batch comes again. */
   failed(error: unknown): void
   /** So much waits now. */
   waiting(bytes: number): void
 }
 
+interface Waiting {
+  readonly delivery: Delivery
+  readonly arrivedAt: number
+}
+
+const firstRetryMs = 50
 const retryCapMs = 5_000
 
 /** Hands transactions to the sink one after the other; a sink that fails gets the same batch again, never the next. */
 export class DeliveryQueue {
   readonly #port: DeliveryPort
-  readonly #queue: Delivery[] = []
+  readonly #queue: Waiting[] = []
+  readonly #closing = new AbortController()
   #bytes = 0
-  #running = false
-  #stopped = false
+  #running: Promise<void> | null = null
 
   constructor(port: DeliveryPort) {
     this.#port = port
@@ -43,62 +52,72 @@ export class DeliveryQueue {
 
   /** Nothing waits and nothing is under way. */
   get isIdle(): boolean {
-    return !this.#running && this.#queue.length === 0
+    return this.#running === null
   }
 
-  /** When the transaction that waits longest was committed, ms; `null` when none waits. */
-  get oldestAt(): number | null {
-    return this.#queue[0]?.committedAt ?? null
+  /** How long the oldest waits, ms. */
+  get waitMs(): number {
+    const oldest = this.#queue[0]
+    return oldest === undefined ? 0 : performance.now() - oldest.arrivedAt
   }
 
   push(delivery: Delivery): void {
-    this.#queue.push(delivery)
+    if (this.#closing.signal.aborted) return
+    this.#queue.push({ delivery, arrivedAt: performance.now() })
     this.#bytes += delivery.bytes
     this.#port.waiting(this.#bytes)
-    if (!this.#running) void this.#run()
+    this.#running ??= this.#run()
   }
 
-  stop(): void {
-    this.#stopped = true
-    this.#queue.length = 0
+  /** Drops what waits, and resolves when the sink has answered what it was given last. */
+  async close(): Promise<void> {
+    this.#closing.abort()
+    await this.#running
   }
 
   async #run(): Promise<void> {
-    this.#running = true
-    for (let next = this.#queue[0]; next !== undefined && !this.#stopped; next = this.#queue[0]) {
-      await this.#deliver(next)
-      if (this.#stopped) break
+    for (let next = this.#queue[0]; next !== undefined; next = this.#queue[0]) {
+      const taken = await this.#deliver(next.delivery)
+      if (!taken) break
       this.#queue.shift()
-      this.#bytes -= next.bytes
+      this.#bytes -= next.delivery.bytes
+      this.#port.handled(next.delivery)
       this.#port.waiting(this.#bytes)
-      if (next.endLsn !== null) this.#port.handled(next.endLsn, positionOf(next.commitLsn))
     }
-    this.#running = false
+    // In the same step as the last look at the queue: what is pushed next starts it again.
+    this.#running = null
   }
 
-  async #deliver(delivery: Delivery): Promise<void> {
-    const isWhole = delivery.part === 0 && delivery.endLsn !== null
-    for (let attempt = 0; !this.#stopped; attempt++) {
+  /** @returns whether the sink took it; `false` only when the queue is closed. */
+  async #deliver(delivery: Delivery): Promise<boolean> {
+    const { signal } = this.#closing
+    for (let attempt = 0; !signal.aborted; attempt++) {
       try {
-        if (delivery.part === 0) await this.#port.visible(delivery.xid)
-        if (this.#stopped) return
-        if (delivery.changes.length > 0 || !isWhole) await this.#port.sink(this.#batch(delivery, isWhole))
-        return
+        if (delivery.part === 0 && delivery.gap === undefined) await this.#port.visible(delivery.xid)
+        if (signal.aborted) return false
+        if (isWorthTelling(delivery)) await this.#port.sink(batchOf(delivery, this.#port.source))
+        return true
       } catch (error) {
+        if (signal.aborted) return false
         this.#port.failed(error)
-        await new Promise((resolve) => setTimeout(resolve, Math.random() * Math.min(retryCapMs, 50 * 2 ** attempt)))
+        const retryMs = Math.random() * Math.min(retryCapMs, firstRetryMs * 2 ** attempt)
+        await pause(retryMs, undefined, { signal }).catch(() => {})
       }
     }
+    return false
   }
+}
 
-  #batch(delivery: Delivery, isWhole: boolean): ChangeBatch {
-    return {
-      source: this.#port.source,
-      position: positionOf(delivery.commitLsn),
-      transaction: String(delivery.xid),
-      committedAt: delivery.committedAt,
-      changes: delivery.changes,
-      ...(isWhole ? {} : { part: { index: delivery.part, last: delivery.endLsn !== null } }),
-    }
-  }
+const isWhole = ({ part, endLsn }: Delivery): boolean => part === 0 && endLsn !== null
+
+/** The last part of a large transaction is told even when it is empty: it says that there is no more. */
+function isWorthTelling(delivery: Delivery): boolean {
+  return delivery.changes.length > 0 || delivery.gap !== undefined || !isWhole(delivery)
+}
+
+function batchOf(delivery: Delivery, source: string): ChangeBatch {
+  const { commitLsn, xid, committedAt, changes, part, endLsn, gap } = delivery
+  const common = { source, position: positionOf(commitLsn), transaction: String(xid), committedAt, changes }
+  if (gap !== undefined) return { ...common, gap: { reason: gap } }
+  return isWhole(delivery) ? common : { ...common, part: { index: part, last: endLsn !== null } }
 }

@@ -29,7 +29,7 @@ export type PgoutputMessage =
   | { readonly kind: 'update'; readonly oid: number; readonly before: OldTuple | null; readonly after: Tuple }
   | { readonly kind: 'delete'; readonly oid: number; readonly before: OldTuple }
   | { readonly kind: 'truncate'; readonly oids: readonly number[] }
-  | { readonly kind: 'message'; readonly prefix: string }
+  | { readonly kind: 'message'; readonly prefix: string; readonly content: string }
   | { readonly kind: 'other' }
 
 /** A row as it was: whole with REPLICA IDENTITY FULL, else only its key. */
@@ -76,11 +76,8 @@ function readMessage(reader: Reader): PgoutputMessage {
     }
     case 'U':
       return readUpdate(reader)
-    case 'D': {
-      const oid = reader.uint32()
-      const old = reader.character()
-      return { kind: 'delete', oid, before: { keyOnly: old === 'K', values: readTuple(reader) } }
-    }
+    case 'D':
+      return { kind: 'delete', oid: reader.uint32(), before: readOldTuple(reader, reader.character()) }
     case 'T': {
       const count = reader.uint32()
       reader.skip(1)
@@ -88,7 +85,7 @@ function readMessage(reader: Reader): PgoutputMessage {
     }
     case 'M':
       reader.skip(9)
-      return { kind: 'message', prefix: reader.cstring() }
+      return { kind: 'message', prefix: reader.cstring(), content: reader.text(reader.uint32()) }
     case 'Y':
     case 'O':
       return { kind: 'other' }
@@ -120,9 +117,15 @@ function readUpdate(reader: Reader): PgoutputMessage {
   const oid = reader.uint32()
   const tag = reader.character()
   if (tag === 'N') return { kind: 'update', oid, before: null, after: readTuple(reader) }
-  const before = { keyOnly: tag === 'K', values: readTuple(reader) }
+  const before = readOldTuple(reader, tag)
   expect(reader, 'N')
   return { kind: 'update', oid, before, after: readTuple(reader) }
+}
+
+/** `K` goes before a key, `O` before a whole row. */
+function readOldTuple(reader: Reader, tag: string): OldTuple {
+  if (tag !== 'K' && tag !== 'O') throw unexpected(tag, 'K or O')
+  return { keyOnly: tag === 'K', values: readTuple(reader) }
 }
 
 function readTuple(reader: Reader): Tuple {
@@ -141,11 +144,14 @@ function readTuple(reader: Reader): Tuple {
 
 function expect(reader: Reader, tag: string): void {
   const found = reader.character()
-  if (found !== tag)
-    throw new CrossfadeError(
-      'malformed',
-      `The replication stream sent ${JSON.stringify(found)} where ${tag} must stand.`,
-    )
+  if (found !== tag) throw unexpected(found, tag)
+}
+
+function unexpected(found: string, wanted: string): CrossfadeError {
+  return new CrossfadeError(
+    'malformed',
+    `The replication stream sent ${JSON.stringify(found)} where ${wanted} must stand.`,
+  )
 }
 
 function bounded(count: number): number {

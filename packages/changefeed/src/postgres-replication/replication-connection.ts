@@ -1,17 +1,11 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import type { Client } from 'pg'
 import type { Lsn } from './lsn.ts'
-
-/** The parts of pg's own connection that a replication stream uses. */
-interface RawConnection {
-  on(event: 'copyData', listener: (message: { chunk: Buffer }) => void): void
-  once(event: 'replicationStart', listener: () => void): void
-  sendCopyFromChunk(chunk: Buffer): void
-  readonly stream: { pause(): void; resume(): void; destroy(): void }
-}
+import { openClient, rawConnection, type RawConnection } from './open-client.ts'
 
 /** What the stream brings. */
 export interface ReplicationListener {
-  /** One pgoutput message. */
+  /** One pgoutput message. The bytes are valid during the call only. */
   message(bytes: Buffer): void
   /** The server is alive and has sent everything up to here. */
   keepalive(walEnd: Lsn, replyWanted: boolean): void
@@ -19,49 +13,47 @@ export interface ReplicationListener {
 
 /** Milliseconds from 1970 to 2000, where PostgreSQL's clock begins. */
 const postgresEpochMs = 946_684_800_000n
+const closeMs = 500
 
 /** A connection in replication mode: START_REPLICATION, and the standby's status back (PostgreSQL manual, "Streaming Replication Protocol"). */
 export class ReplicationConnection {
   readonly #client: Client
-  /** Rejects when the stream ends, however it ends. */
-  readonly ended: Promise<never>
+  readonly #raw: RawConnection
+  /** Resolves with the reason when the stream ends, however it ends. */
+  readonly ended: Promise<Error>
 
-  private constructor(client: Client, ended: Promise<never>) {
+  private constructor(client: Client, listener: ReplicationListener) {
     this.#client = client
-    this.ended = ended
+    this.#raw = rawConnection(client)
+    this.#raw.on('copyData', ({ chunk }) => dispatch(chunk, listener))
+    this.ended = new Promise((resolve) => {
+      client.once('error', resolve)
+      client.once('end', () => resolve(new Error('the replication connection was closed')))
+    })
   }
 
   /**
-   * Starts to stream from where the slot stands.
+   * Connects and starts to stream from where the slot stands.
    *
-   * @param client connected with `replication: 'database'`.
+   * @throws what PostgreSQL says, such as code 55006 when another process has the slot.
    */
-  static async start(
-    client: Client,
-    slot: string,
-    publication: string,
+  static async open(
+    connectionString: string,
+    { slot, publication }: { slot: string; publication: string },
     listener: ReplicationListener,
   ): Promise<ReplicationConnection> {
-    const raw = (client as unknown as { connection: RawConnection }).connection
-    const started = new Promise<void>((resolve) => raw.once('replicationStart', resolve))
-    raw.on('copyData', ({ chunk }) => dispatch(chunk, listener))
-    const names = `'${publication.replaceAll(`'`, `''`).replaceAll('"', '""')}'`
-    const query = client.query(
-      `START_REPLICATION SLOT "${slot}" LOGICAL 0/0 (proto_version '1', publication_names ${names}, messages 'true')`,
-    )
-    const ended = Promise.race([
-      query.then(() => Promise.reject(new Error('the server ended the replication stream'))),
-      new Promise<never>((_, reject) => {
-        client.once('error', reject)
-        client.once('end', () => reject(new Error('the replication connection was closed')))
-      }),
-    ])
-    ended.catch(() => {})
-    await Promise.race([started, ended])
-    return new ReplicationConnection(client, ended)
+    const client = await openClient(connectionString, slot, { replication: 'database' })
+    const connection = new ReplicationConnection(client, listener)
+    try {
+      await connection.#start(slot, publication)
+    } catch (error) {
+      rawConnection(client).end()
+      throw error
+    }
+    return connection
   }
 
-  /** Tells the server up to where everything is handled: it keeps what comes after. */
+  /** Tells the server up to where everything is handled: it keeps what comes after. 0 is a sign of life without progress. */
   acknowledge(lsn: Lsn): void {
     const status = Buffer.allocUnsafe(34)
     status[0] = 0x72
@@ -82,13 +74,26 @@ export class ReplicationConnection {
     this.#raw.stream.resume()
   }
 
-  /** Ends at once: a stream that is being read does not answer a polite farewell. */
-  destroy(): void {
+  /** Ends after what was sent has gone out: the last acknowledgement arrives, and the slot is free for the next. */
+  async close(): Promise<void> {
+    this.#raw.endCopyFrom()
+    this.#raw.end()
+    // A paused socket would never see the end.
+    this.#raw.stream.resume()
+    await Promise.race([this.ended, pause(closeMs, undefined, { ref: false })])
     this.#raw.stream.destroy()
   }
 
-  get #raw(): RawConnection {
-    return (this.#client as unknown as { connection: RawConnection }).connection
+  async #start(slot: string, publication: string): Promise<void> {
+    const started = new Promise<void>((resolve) => this.#raw.once('replicationStart', resolve))
+    const names = `'"${publication.replaceAll('"', '""').replaceAll(`'`, `''`)}"'`
+    const command = `START_REPLICATION SLOT "${slot}" LOGICAL 0/0 (proto_version '1', publication_names ${names}, messages 'true')`
+    // The command is over when the stream is; with an error, the error tells why, and then the connection closes.
+    const refused = this.#client.query(command).then(() => {
+      throw new Error('the server ended the replication stream')
+    })
+    refused.catch((error: Error) => this.#client.emit('error', error))
+    await Promise.race([started, refused])
   }
 }
 

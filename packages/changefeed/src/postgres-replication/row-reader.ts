@@ -1,66 +1,102 @@
+import { CrossfadeError } from '@crossfade/protocol'
 import { unsent, type Row, type RowChange } from '../change.ts'
 import type { OldTuple, PgoutputMessage, Relation, Tuple } from './pgoutput.ts'
+import { decoderOf, type TypeDecoder } from './type-decoder.ts'
+import type { TableSet } from './table-set.ts'
 
-/** Decodes a column's text by its type. */
-export type TypeDecoder = (typeOid: number, text: string) => unknown
+/** A message about rows. */
+export type RowMessage = PgoutputMessage & { kind: 'insert' | 'update' | 'delete' | 'truncate' }
 
-/** Turns the stream's tuples into rows, with the relations that it announced. */
+/** How the rows of a table are read. */
+interface Shape {
+  readonly table: string
+  readonly columns: readonly { readonly name: string; readonly isKey: boolean; readonly decode: TypeDecoder | null }[]
+  /** Columns that rules read and the table has no more: they count as not sent. */
+  readonly absent: readonly string[]
+}
+
+/** Turns the stream's tuples into rows, by the shapes that it announces: also after an ALTER TABLE (C8). */
 export class RowReader {
-  readonly #relations = new Map<number, Relation>()
-  readonly #decode: TypeDecoder
+  readonly #shapes = new Map<number, Shape | null>()
+  readonly #tables: TableSet
+  readonly #onShape: (table: string, absent: readonly string[]) => void
 
-  constructor(decode: TypeDecoder) {
-    this.#decode = decode
+  /** @param onShape hears the columns that a table lacks, each time it is announced; none is good news. */
+  constructor(tables: TableSet, onShape: (table: string, absent: readonly string[]) => void) {
+    this.#tables = tables
+    this.#onShape = onShape
   }
 
-  /** Follows the shape of a table, also after an ALTER TABLE (C8). */
   learn(relation: Relation): void {
-    this.#relations.set(relation.oid, relation)
-  }
-
-  /** The changes that a message carries: none unless it is about rows. */
-  read(message: PgoutputMessage): RowChange[] {
-    switch (message.kind) {
-      case 'insert':
-        return this.#change(message.oid, 'insert', null, message.after)
-      case 'update':
-        return this.#change(message.oid, 'update', message.before, message.after)
-      case 'delete':
-        return this.#change(message.oid, 'delete', message.before, null)
-      case 'truncate':
-        return message.oids.flatMap((oid) => this.#change(oid, 'truncate', null, null))
-      default:
-        return []
+    const watched = this.#tables.find(relation)
+    if (watched === null) {
+      this.#shapes.set(relation.oid, null)
+      return
     }
+    const present = new Set(relation.columns.map((column) => column.name))
+    const absent = watched.columns.filter((column) => !present.has(column))
+    const columns = relation.columns.map(({ name, isKey, typeOid }) => ({ name, isKey, decode: decoderOf(typeOid) }))
+    this.#shapes.set(relation.oid, { table: watched.name, columns, absent })
+    this.#onShape(watched.name, absent)
   }
 
-  #change(oid: number, op: RowChange['op'], before: OldTuple | null, after: Tuple | null): RowChange[] {
-    const relation = this.#relations.get(oid)
-    if (relation === undefined) return []
-    const old =
-      before === null ? null : this.#row(relation, before.keyOnly ? keyOnly(relation, before.values) : before.values)
-    const now = after === null ? null : this.#row(relation, after)
-    return [{ table: `${relation.schema}.${relation.name}`, op, before: old, after: completed(now, old) }]
+  /**
+   * The changes that a message carries; none for a table that nobody watches.
+   *
+   * @throws CrossfadeError `malformed` when the table was not announced: its columns would be guesses.
+   */
+  read(message: RowMessage): RowChange[] {
+    if (message.kind === 'truncate') return message.oids.flatMap((oid) => this.#truncated(oid))
+    const shape = this.#shape(message.oid)
+    if (shape === null) return []
+    const before = message.kind === 'insert' || message.before === null ? null : oldRow(shape, message.before)
+    const after = message.kind === 'delete' ? null : rowOf(shape, message.after)
+    if (before !== null && after !== null) complete(after, before)
+    return [{ table: shape.table, op: message.kind, before, after }]
   }
 
-  #row(relation: Relation, values: Tuple): Row {
-    const row: Record<string, unknown> = {}
-    for (const [i, column] of relation.columns.entries()) {
-      const value = values[i]
-      row[column.name] = typeof value === 'string' ? this.#decode(column.typeOid, value) : (value ?? null)
-    }
-    return row
+  #truncated(oid: number): RowChange[] {
+    const shape = this.#shape(oid)
+    return shape === null ? [] : [{ table: shape.table, op: 'truncate', before: null, after: null }]
   }
+
+  #shape(oid: number): Shape | null {
+    const shape = this.#shapes.get(oid)
+    if (shape !== undefined) return shape
+    throw new CrossfadeError('malformed', `The replication stream sent a row of table ${oid} without announcing it.`)
+  }
+}
+
+type MutableRow = Record<string, unknown>
+
+function rowOf(shape: Shape, values: Tuple): MutableRow {
+  const row = emptyRow(shape)
+  for (let i = 0; i < shape.columns.length; i++) {
+    const column = shape.columns[i]
+    if (column !== undefined) row[column.name] = decoded(column.decode, values[i])
+  }
+  return row
 }
 
 /** An old image that holds only the key has null in the other columns: they were not sent. */
-function keyOnly(relation: Relation, values: Tuple): Tuple {
-  return values.map((value, i) => (relation.columns[i]?.isKey ? value : unsent))
+function oldRow(shape: Shape, old: OldTuple): MutableRow {
+  const row = rowOf(shape, old.values)
+  if (old.keyOnly) for (const column of shape.columns) if (!column.isKey) row[column.name] = unsent
+  return row
+}
+
+function emptyRow(shape: Shape): MutableRow {
+  const row: MutableRow = {}
+  for (const name of shape.absent) row[name] = unsent
+  return row
+}
+
+function decoded(decode: TypeDecoder | null, value: Tuple[number] | undefined): unknown {
+  if (value === undefined) return unsent
+  return typeof value === 'string' && decode !== null ? decode(value) : value
 }
 
 /** What did not change and was not sent again is in the old image, when that is whole. */
-function completed(now: Row | null, old: Row | null): Row | null {
-  if (now === null || old === null) return now
-  const missing = Object.keys(now).filter((name) => now[name] === unsent && old[name] !== unsent)
-  return missing.length === 0 ? now : { ...now, ...Object.fromEntries(missing.map((name) => [name, old[name]])) }
+function complete(after: MutableRow, before: Row): void {
+  for (const name of Object.keys(after)) if (after[name] === unsent && name in before) after[name] = before[name]
 }

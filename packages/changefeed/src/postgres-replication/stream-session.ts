@@ -1,16 +1,19 @@
-import { CrossfadeError } from '@crossfade/protocol'
-import type { Client } from 'pg'
-import type { ChangeBatch, Position } from '../change.ts'
+import { setTimeout as pause } from 'node:timers/promises'
+import type { ChangeBatch } from '../change.ts'
 import type { WatchedTable } from '../change-feed.ts'
+import { Acknowledgement } from './acknowledgement.ts'
 import { DeliveryQueue, type Delivery } from './delivery.ts'
+import { objectInUse } from './explain-error.ts'
 import type { FeedLogger } from './feed-logger.ts'
-import { loadPg } from './load-pg.ts'
-import { parseLsn, positionOf, type Lsn } from './lsn.ts'
+import { Heartbeat } from './heartbeat.ts'
+import { positionOf, type Lsn } from './lsn.ts'
+import type { Progress } from './progress.ts'
+import { unpublished } from './publication.ts'
 import { ReplicationConnection } from './replication-connection.ts'
 import { RowReader } from './row-reader.ts'
-import { setUp } from './setup.ts'
+import { heartbeatPrefix, type SideConnection } from './side-connection.ts'
+import type { TableSet } from './table-set.ts'
 import { TransactionReader } from './transaction-reader.ts'
-import { typeDecoder } from './type-decoder.ts'
 import { VisibilityGate } from './visibility-gate.ts'
 
 /** The options of the feed with their defaults. */
@@ -23,253 +26,227 @@ export interface StreamOptions {
   readonly maxTransactionChanges: number
   readonly maxBufferedBytes: number
   readonly slotWaitMs: number
+  readonly onLostSlot: 'gap' | 'fail'
   readonly logger: FeedLogger
 }
 
 /** What one session of the stream works with. */
 export interface SessionPort {
-  readonly tables: readonly WatchedTable[]
-  /** What is at or before it was handled in an earlier session. */
-  readonly position: Position | null
-  /** Earlier sessions or a stored position exist: a new slot means a gap. */
-  readonly continues: boolean
+  readonly side: SideConnection
+  readonly watched: readonly WatchedTable[]
+  readonly tables: TableSet
+  /** Changed as transactions are handled. */
+  readonly progress: Progress
+  readonly stopping: AbortSignal
+  /** Where the slot stood: the place of a gap. */
+  readonly confirmed: Lsn
   sink(batch: ChangeBatch): Promise<void>
-  handled(position: Position): void
-  failed(error: unknown): void
+  /** Tells what is wrong under a name, or with `null` that it is well again. */
+  problem(name: string, message: string | null): void
 }
 
-/** How often the server hears that we are alive, ms; it gives up after 60 s by default. */
+/** How often the server hears that we are alive while the sink is busy, ms; it gives up after 60 s by default. */
 const statusMs = 5_000
-const slotInUse = '55006'
+/** Acknowledgements are gathered for so long, ms. */
+const ackDelayMs = 20
+const slotRetryMs = 200
 
-/** The settings under which column values are written as text. */
-const settings = '-c datestyle=ISO -c intervalstyle=postgres -c timezone=UTC -c extra_float_digits=3'
-
-/** One life of the replication connection, with an ordinary connection beside it for set-up, visibility and heartbeats. */
+/** One life of the replication connection: stream → transactions → gate → sink → acknowledgement. */
 export class StreamSession {
   readonly #options: StreamOptions
   readonly #port: SessionPort
-  readonly #side: Client
   readonly #queue: DeliveryQueue
   readonly #reader: TransactionReader
-  readonly #timers: NodeJS.Timeout[] = []
-  readonly #gate: VisibilityGate
+  readonly #acknowledgement = new Acknowledgement()
+  readonly #status: NodeJS.Timeout
+  readonly #heartbeat: Heartbeat
+  #ackTimer: NodeJS.Timeout | null = null
   #stream: ReplicationConnection | null = null
-  #acknowledged: Lsn = 0n
-  #received: Lsn = 0n
-  #heardAt: number = performance.now()
   #isPaused = false
-  #isClosed = false
-  #fail: (error: Error) => void = () => {}
-  /** Rejects when the session is over. */
-  readonly ended: Promise<never>
+  #end!: (reason: Error) => void
+  /** Resolves with the reason when the session is over; it must be closed then. */
+  readonly ended: Promise<Error>
 
-  private constructor(
-    options: StreamOptions,
-    port: SessionPort,
-    side: Client,
-    source: string,
-    decode: (oid: number, text: string) => unknown,
-  ) {
+  private constructor(options: StreamOptions, port: SessionPort) {
     this.#options = options
     this.#port = port
-    this.#side = side
-    this.#gate = new VisibilityGate(() => this.#readSnapshot())
+    this.ended = new Promise((resolve) => {
+      this.#end = resolve
+    })
+    const gate = new VisibilityGate(() => port.side.snapshot())
     this.#queue = new DeliveryQueue({
-      source,
-      visible: (xid) => (options.visibilityGate ? this.#gate.pass(xid, () => this.#isClosed) : Promise.resolve()),
+      source: port.progress.source ?? '',
+      visible: (xid) => (options.visibilityGate ? gate.pass(xid) : Promise.resolve()),
       sink: (batch) => port.sink(batch),
-      handled: (endLsn, position) => this.#onHandled(endLsn, position),
-      failed: (error) => port.failed(error),
-      waiting: (bytes) => this.#onWaiting(bytes),
+      handled: (delivery) => this.#handled(delivery),
+      failed: (error) => port.problem('sink', `The sink failed and gets the same changes again: ${String(error)}`),
+      waiting: (bytes) => this.#waiting(bytes),
     })
-    this.#reader = new TransactionReader(new RowReader(decode), options.maxTransactionChanges, (delivery) =>
-      this.#onTransaction(delivery),
-    )
-    this.ended = new Promise<never>((_, reject) => {
-      this.#fail = reject
+    const rows = new RowReader(port.tables, (table, absent) => this.#shape(table, absent))
+    this.#reader = new TransactionReader(rows, options.maxTransactionChanges, {
+      delivery: (delivery) => this.#deliver(delivery),
+      message: (prefix, content) => {
+        if (prefix === heartbeatPrefix) this.#heartbeat.returned(content)
+      },
     })
-    this.ended.catch(() => {})
-    side.on('error', (error) => this.#fail(error))
+    this.#heartbeat = new Heartbeat(options.slot, options.heartbeatMs, {
+      send: async (content) => {
+        await this.#requirePublished()
+        return port.side.beat(content)
+      },
+      reached: (lsn) => this.#acknowledgement.received(lsn),
+      isPaused: () => this.#isPaused,
+      dead: (reason) => this.#end(reason),
+    })
+    this.#status = setInterval(() => this.#acknowledge(), statusMs)
+    void port.side.lost.then((reason) => this.#end(reason))
   }
 
+  /**
+   * Starts to stream; while another process holds the slot it tries again for `slotWaitMs`: the connection of one that was killed
+   * can linger.
+   */
   static async open(options: StreamOptions, port: SessionPort): Promise<StreamSession> {
-    const pg = await loadPg()
-    const side = new pg.Client({ connectionString: options.connectionString, options: settings, keepAlive: true })
-    // Until the session listens, a lost connection is told by the query that fails.
-    side.on('error', () => {})
-    await side.connect()
+    const session = new StreamSession(options, port)
     try {
-      const { slotCreated } = await setUp(side, { ...options, tables: port.tables })
-      const source = await sourceOf(side, options.slot)
-      const session = new StreamSession(options, port, side, source, typeDecoder(pg))
-      if (slotCreated && port.continues) await session.#announceGap(source)
-      await session.#start()
-      return session
+      const { gap } = port.progress
+      if (gap !== null) session.#announce(gap)
+      session.#stream = await session.#connect()
     } catch (error) {
-      await side.end().catch(() => {})
+      await session.close()
       throw error
     }
+    session.#heartbeat.start()
+    void session.#stream.ended.then((reason) => session.#end(reason))
+    return session
   }
 
-  /** Bytes of the log that were received and are not acknowledged. */
   get lagBytes(): number {
-    return Math.max(0, Number(this.#received - this.#acknowledged))
+    return this.#acknowledgement.lagBytes
   }
 
+  /** How long the oldest change has waited here, or how long a heartbeat has been on its way, ms. */
   get lagMs(): number {
-    const { oldestAt } = this.#queue
-    return oldestAt === null ? 0 : Math.max(0, Date.now() - oldestAt)
+    return Math.round(Math.max(this.#queue.waitMs, this.#heartbeat.lagMs))
   }
 
-  async sourcePosition(): Promise<Position> {
-    const { rows } = await this.#side.query<{ lsn: string }>('SELECT pg_current_wal_insert_lsn()::text AS lsn')
-    return positionOf(parseLsn(rows[0]?.lsn ?? '0/0'))
-  }
-
-  async close(): Promise<void> {
-    if (this.#isClosed) return
-    this.#isClosed = true
-    for (const timer of this.#timers) clearInterval(timer)
-    this.#queue.stop()
-    // What was handled need not come again: the last status tells it.
-    if (this.#stream !== null && this.#acknowledged > 0n) this.#stream.acknowledge(this.#acknowledged)
-    await new Promise((resolve) => setImmediate(resolve))
-    this.#stream?.destroy()
-    await this.#side.end().catch(() => {})
-    this.#fail(new Error('the feed was stopped'))
-  }
-
-  async #start(): Promise<void> {
-    const until = performance.now() + this.#options.slotWaitMs
-    for (;;) {
-      try {
-        this.#stream = await this.#connect()
-        break
-      } catch (error) {
-        if ((error as { code?: string }).code !== slotInUse) throw error
-        if (performance.now() > until) throw inUse(this.#options.slot, error)
-        await new Promise((resolve) => setTimeout(resolve, 200))
-      }
-    }
-    this.#stream.ended.catch((error: Error) => {
-      this.#fail(error)
-      void this.close()
-    })
-    this.#heardAt = performance.now()
-    this.#timers.push(
-      setInterval(() => this.#acknowledge(), statusMs),
-      setInterval(() => this.#beat(), this.#options.heartbeatMs),
-    )
+  /**
+   * Ends; resolves when the sink has answered what it was given last, so that two sessions never overlap.
+   *
+   * @param graceMs waits no longer for the sink.
+   */
+  async close(graceMs?: number): Promise<void> {
+    this.#heartbeat.stop()
+    this.#stream?.pause()
+    const drained = this.#queue.close()
+    await (graceMs === undefined ? drained : Promise.race([drained, pause(graceMs)]))
+    clearInterval(this.#status)
+    this.#acknowledge()
+    await this.#stream?.close()
+    this.#stream = null
+    this.#end(new Error('the session was closed'))
   }
 
   async #connect(): Promise<ReplicationConnection> {
-    const pg = await loadPg()
-    const client = new pg.Client({
-      connectionString: this.#options.connectionString,
-      replication: 'database',
-      options: settings,
-      keepAlive: true,
-    } as ConstructorParameters<typeof pg.Client>[0])
-    client.on('error', () => {})
-    await client.connect()
-    try {
-      return await ReplicationConnection.start(client, this.#options.slot, this.#options.publication, {
-        message: (bytes) => this.#onMessage(bytes),
-        keepalive: (walEnd, replyWanted) => this.#onKeepalive(walEnd, replyWanted),
-      })
-    } catch (error) {
-      await client.end().catch(() => {})
-      throw error
+    const options = this.#options
+    const { stopping } = this.#port
+    for (const until = performance.now() + options.slotWaitMs; ;) {
+      try {
+        return await ReplicationConnection.open(options.connectionString, options, {
+          message: (bytes) => this.#message(bytes),
+          keepalive: (walEnd, replyWanted) => this.#keepalive(walEnd, replyWanted),
+        })
+      } catch (error) {
+        const isHeld = (error as { code?: string }).code === objectInUse
+        if (!isHeld || performance.now() > until || stopping.aborted) throw error
+        await pause(slotRetryMs, undefined, { signal: stopping })
+      }
     }
   }
 
-  #onMessage(bytes: Buffer): void {
-    if (this.#isClosed) return
-    this.#heardAt = performance.now()
+  #message(bytes: Buffer): void {
+    this.#heartbeat.heard()
     try {
       this.#reader.read(bytes)
     } catch (error) {
       // Never go on with wrong rows: the next session reads the tables' shapes anew.
-      this.#fail(error as Error)
-      void this.close()
+      this.#stream?.pause()
+      this.#end(error as Error)
     }
   }
 
-  #onTransaction(delivery: Delivery): void {
-    if (delivery.endLsn !== null) this.#received = delivery.endLsn
-    const isOld = this.#port.position !== null && positionOf(delivery.commitLsn) <= this.#port.position
-    this.#queue.push(isOld ? { ...delivery, changes: [] } : delivery)
+  #deliver(delivery: Delivery): void {
+    if (delivery.endLsn !== null) this.#acknowledgement.received(delivery.endLsn)
+    const { position } = this.#port.progress
+    const isHandled = position !== null && positionOf(delivery.commitLsn) <= position
+    if (!isHandled) this.#queue.push(delivery)
+    // Only its acknowledgement is still to come.
+    else if (delivery.endLsn !== null) this.#queue.push({ ...delivery, changes: [], bytes: 0, part: 0 })
   }
 
-  #onHandled(endLsn: Lsn, position: Position): void {
-    this.#acknowledged = endLsn
-    this.#port.handled(position)
+  #announce(gap: string): void {
+    const nothing = { xid: 0, changes: [], bytes: 0, part: 0, endLsn: null }
+    this.#queue.push({ ...nothing, gap, commitLsn: this.#port.confirmed, committedAt: Date.now() })
   }
 
-  /** With nothing under way, what the server has sent is handled: other databases' log need not be kept for us. */
-  #onKeepalive(walEnd: Lsn, replyWanted: boolean): void {
-    this.#heardAt = performance.now()
-    if (this.#queue.isIdle && !this.#reader.isInTransaction && walEnd > this.#acknowledged) {
-      this.#acknowledged = walEnd
-      this.#received = walEnd
+  #handled({ endLsn, commitLsn, gap }: Delivery): void {
+    const { progress } = this.#port
+    this.#port.problem('sink', null)
+    if (gap !== undefined) progress.gap = null
+    if (endLsn === null) return
+    progress.position = positionOf(commitLsn)
+    this.#acknowledgement.handled(endLsn)
+    this.#acknowledgeSoon()
+  }
+
+  /** With nothing under way, all that the server has sent is handled: the log of other tables need not be kept for us (C5). */
+  #keepalive(walEnd: Lsn, replyWanted: boolean): void {
+    this.#heartbeat.heard()
+    this.#acknowledgement.received(walEnd)
+    if (this.#queue.isIdle && !this.#reader.isInTransaction) {
+      this.#acknowledgement.handled(walEnd)
+      this.#acknowledgeSoon()
     }
     if (replyWanted) this.#acknowledge()
   }
 
-  #acknowledge(): void {
-    if (!this.#isClosed) this.#stream?.acknowledge(this.#acknowledged)
+  #acknowledgeSoon(): void {
+    this.#ackTimer ??= setTimeout(() => this.#acknowledge(), ackDelayMs)
   }
 
-  /** Backpressure: what the sink cannot take stays in the socket, and the server waits. */
-  #onWaiting(bytes: number): void {
+  #acknowledge(): void {
+    if (this.#ackTimer !== null) clearTimeout(this.#ackTimer)
+    this.#ackTimer = null
+    const { lsn } = this.#acknowledgement
+    if (this.#stream === null) return
+    this.#stream.acknowledge(lsn)
+    if (lsn > this.#port.progress.acknowledged) this.#port.progress.acknowledged = lsn
+  }
+
+  /** Backpressure: what the sink cannot take stays in the socket, and the server waits (C11). */
+  #waiting(bytes: number): void {
     const { maxBufferedBytes } = this.#options
     if (!this.#isPaused && bytes > maxBufferedBytes) {
       this.#isPaused = true
       this.#stream?.pause()
-    } else if (this.#isPaused && bytes < maxBufferedBytes / 2) {
+    } else if (this.#isPaused && bytes <= maxBufferedBytes / 2) {
       this.#isPaused = false
-      this.#heardAt = performance.now()
       this.#stream?.resume()
     }
   }
 
-  /** A message through the log itself: it shows that changes would arrive, and lets an idle slot advance (C5). */
-  #beat(): void {
-    if (this.#isClosed || this.#isPaused) return
-    if (performance.now() - this.#heardAt > 3 * this.#options.heartbeatMs) {
-      this.#fail(new Error(`nothing came through the replication stream for ${3 * this.#options.heartbeatMs} ms`))
-      void this.close()
-      return
-    }
-    this.#side
-      .query(`SELECT pg_logical_emit_message(false, 'crossfade', '')`)
-      .catch((error: Error) => this.#fail(error))
+  #shape(table: string, absent: readonly string[]): void {
+    const message =
+      absent.length === 0
+        ? null
+        : `The table ${table} has no column ${absent.join(', ')} any more: its changes now touch every topic of its rules. Correct the Drizzle table.`
+    this.#port.problem(`table ${table}`, message)
   }
 
-  async #readSnapshot(): Promise<string> {
-    const { rows } = await this.#side.query<{ snapshot: string }>('SELECT pg_current_snapshot()::text AS snapshot')
-    return rows[0]?.snapshot ?? ''
+  /** A table that was dropped and made anew, or taken out of the publication, would be silent: the next session puts it right (C8). */
+  async #requirePublished(): Promise<void> {
+    const { side, watched } = this.#port
+    const missing = await unpublished(side.client, this.#options.publication, watched)
+    if (missing.length > 0) throw new Error(`the publication lacks ${missing.join(', ')}`)
   }
-
-  async #announceGap(source: string): Promise<void> {
-    const position = await this.sourcePosition()
-    const reason = `the replication slot "${this.#options.slot}" was lost and made anew`
-    this.#options.logger.warn(`${reason}; all topics are told`)
-    await this.#port.sink({ source, position, transaction: '', committedAt: Date.now(), changes: [], gap: { reason } })
-  }
-}
-
-/** A restored or cloned cluster, or a slot of another name, is another source. */
-async function sourceOf(client: Client, slot: string): Promise<string> {
-  const { rows } = await client.query<{ id: string }>('SELECT system_identifier::text AS id FROM pg_control_system()')
-  return `${rows[0]?.id ?? 'unknown'}/${slot}`
-}
-
-function inUse(slot: string, cause: unknown): CrossfadeError {
-  return new CrossfadeError(
-    'feed_slot_in_use',
-    `Another process follows the replication slot "${slot}" (${(cause as Error).message}). Two processes with memory brokers would each serve only a part: stop the other, or give this one another slot.`,
-    { cause },
-  )
 }

@@ -1,3 +1,4 @@
+import { CrossfadeError } from '@crossfade/protocol'
 import type { RowChange } from '../change.ts'
 import type { Delivery } from './delivery.ts'
 import type { Lsn } from './lsn.ts'
@@ -13,29 +14,52 @@ interface OpenTransaction {
   part: number
 }
 
+/** What a {@link TransactionReader} finds. */
+export interface TransactionListener {
+  delivery(delivery: Delivery): void
+  /** A message that someone wrote into the log. */
+  message(prefix: string, content: string): void
+}
+
+/** A part ends here whatever its number of changes. It depends on the stream alone, so that parts are the same when they come again. */
+const maxPartBytes = 4 * 1024 * 1024
+/** What an object costs beyond its text, roughly. */
+const changeOverheadBytes = 200
+
 /** Gathers the stream's messages into transactions, and those that are very large into parts. */
 export class TransactionReader {
   readonly #rows: RowReader
   readonly #maxChanges: number
-  readonly #emit: (delivery: Delivery) => void
+  readonly #listener: TransactionListener
   #open: OpenTransaction | null = null
 
-  constructor(rows: RowReader, maxChanges: number, emit: (delivery: Delivery) => void) {
+  constructor(rows: RowReader, maxChanges: number, listener: TransactionListener) {
     this.#rows = rows
     this.#maxChanges = maxChanges
-    this.#emit = emit
+    this.#listener = listener
   }
 
   get isInTransaction(): boolean {
     return this.#open !== null
   }
 
+  /** @throws CrossfadeError `malformed` when the bytes do not continue the stream. */
   read(bytes: Buffer): void {
     const message = parsePgoutput(bytes)
-    if (message.kind === 'begin') this.#begin(message)
-    else if (message.kind === 'commit') this.#commit(message.endLsn)
-    else if (message.kind === 'relation') this.#rows.learn(message.relation)
-    else this.#add(this.#rows.read(message), bytes.length)
+    switch (message.kind) {
+      case 'begin':
+        return this.#begin(message)
+      case 'commit':
+        return this.#commit(message.endLsn)
+      case 'relation':
+        return this.#rows.learn(message.relation)
+      case 'message':
+        return this.#listener.message(message.prefix, message.content)
+      case 'other':
+        return undefined
+      default:
+        return this.#add(this.#rows.read(message), bytes.length)
+    }
   }
 
   #begin({ xid, commitLsn, committedAt }: PgoutputMessage & { kind: 'begin' }): void {
@@ -43,18 +67,23 @@ export class TransactionReader {
   }
 
   #add(changes: readonly RowChange[], bytes: number): void {
-    const open = this.#open
-    if (open === null) return
+    const open = this.#current()
+    if (changes.length === 0) return
     open.changes.push(...changes)
-    open.bytes += bytes
-    if (open.changes.length < this.#maxChanges) return
-    this.#emit({ ...open, endLsn: null })
+    open.bytes += bytes + changeOverheadBytes
+    if (open.changes.length < this.#maxChanges && open.bytes < maxPartBytes) return
+    this.#listener.delivery({ ...open, endLsn: null })
     this.#open = { ...open, changes: [], bytes: 0, part: open.part + 1 }
   }
 
   #commit(endLsn: Lsn): void {
-    const open = this.#open
+    const open = this.#current()
     this.#open = null
-    if (open !== null) this.#emit({ ...open, endLsn })
+    this.#listener.delivery({ ...open, endLsn })
+  }
+
+  #current(): OpenTransaction {
+    if (this.#open !== null) return this.#open
+    throw new CrossfadeError('malformed', 'The replication stream sent a row or a commit outside of a transaction.')
   }
 }

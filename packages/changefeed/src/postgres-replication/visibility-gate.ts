@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { isVisible, parseSnapshot, type Snapshot } from './snapshot.ts'
 
 const firstPauseMs = 1
@@ -16,15 +17,13 @@ export class VisibilityGate {
     this.#read = read
   }
 
-  /** Resolves when the transaction is visible. One reading serves all that it already covers. */
-  async pass(xid: number, stopped: () => boolean): Promise<void> {
-    let pauseMs = firstPauseMs
-    while (this.#snapshot === null || !isVisible(xid, this.#snapshot)) {
-      if (stopped()) return
+  /** Resolves when the transaction is visible: what one snapshot sees, all later ones see, so one reading serves all that it covers. */
+  async pass(xid: number): Promise<void> {
+    if (this.#snapshot !== null && isVisible(xid, this.#snapshot)) return
+    for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(maxPauseMs, pauseMs * 2)) {
       this.#snapshot = parseSnapshot(await this.#read())
       if (isVisible(xid, this.#snapshot)) return
-      await new Promise((resolve) => setTimeout(resolve, pauseMs))
-      pauseMs = Math.min(maxPauseMs, pauseMs * 2)
+      await pause(pauseMs)
     }
   }
 }

@@ -1,0 +1,84 @@
+import type { Lsn } from './lsn.ts'
+
+/** What a {@link Heartbeat} needs of its session. */
+export interface HeartbeatPort {
+  /** Sends a beat through the database's log. */
+  send(content: string): Promise<Lsn>
+  /** The log reaches up to here. */
+  reached(lsn: Lsn): void
+  /** Nothing can come in, as the sink is behind. */
+  isPaused(): boolean
+  /** Nothing came in for so long that the connection counts as dead, or a beat could not be sent. */
+  dead(reason: Error): void
+}
+
+const silentBeats = 3
+
+/**
+ * A message that travels through the log itself: it shows that changes would arrive, and how late, and lets the slot of an idle
+ * database advance (C5).
+ */
+export class Heartbeat {
+  readonly #port: HeartbeatPort
+  readonly #name: string
+  readonly #everyMs: number
+  #timer: NodeJS.Timeout | null = null
+  #count = 0
+  #sentAt: number | null = null
+  /** Beats since something was heard. Counted in beats, not in ms: a process that was asleep must read its socket before it judges. */
+  #silent = 0
+
+  /** @param name tells these beats from those of other feeds. */
+  constructor(name: string, everyMs: number, port: HeartbeatPort) {
+    this.#port = port
+    this.#name = name
+    this.#everyMs = everyMs
+  }
+
+  /** Age of a beat that has not come back, ms. */
+  get lagMs(): number {
+    return this.#sentAt === null ? 0 : performance.now() - this.#sentAt
+  }
+
+  /** Something came through the stream. */
+  heard(): void {
+    this.#silent = 0
+  }
+
+  /** A beat came back. */
+  returned(content: string): void {
+    if (content === this.#content) this.#sentAt = null
+  }
+
+  start(): void {
+    this.#timer = setInterval(() => this.#beat(), this.#everyMs)
+  }
+
+  stop(): void {
+    if (this.#timer !== null) clearInterval(this.#timer)
+  }
+
+  get #content(): string {
+    return `${this.#name} ${this.#count}`
+  }
+
+  #beat(): void {
+    this.#silent = this.#port.isPaused() ? 0 : this.#silent + 1
+    if (this.#silent > silentBeats) {
+      this.#port.dead(new Error(`nothing came through the replication stream for ${silentBeats * this.#everyMs} ms`))
+      return
+    }
+    // One on its way is enough.
+    if (this.#sentAt === null) void this.#send()
+  }
+
+  async #send(): Promise<void> {
+    this.#sentAt = performance.now()
+    this.#count += 1
+    try {
+      this.#port.reached(await this.#port.send(this.#content))
+    } catch (error) {
+      this.#port.dead(error as Error)
+    }
+  }
+}

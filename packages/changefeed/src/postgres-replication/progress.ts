@@ -1,0 +1,23 @@
+import type { Position } from '../change.ts'
+import type { Lsn } from './lsn.ts'
+
+/** What a feed knows of its source across connections. */
+export interface Progress {
+  /** Identity of the source; `null` before the first connection. */
+  source: string | null
+  /** Transactions at or before it are handled. */
+  position: Position | null
+  /** The highest acknowledgement sent on this slot. */
+  acknowledged: Lsn
+  /** Someone counts on what happened before: a slot made anew is a gap. */
+  continues: boolean
+  /** A gap that the sink was not told of yet. */
+  gap: string | null
+}
+
+/** Notes that changes are lost: positions of the old source say nothing about the new one. */
+export function lose(progress: Progress, reason: string): void {
+  progress.gap = reason
+  progress.position = null
+  progress.acknowledged = 0n
+}

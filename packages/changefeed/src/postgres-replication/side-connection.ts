@@ -1,0 +1,55 @@
+import type { Client } from 'pg'
+import { openClient, rawConnection } from './open-client.ts'
+import { parseLsn, type Lsn } from './lsn.ts'
+
+/** What heartbeats are marked with in the log. */
+export const heartbeatPrefix = 'crossfade'
+
+const closeMs = 1_000
+
+/** The ordinary connection beside the stream: set-up, visibility, heartbeats. */
+export class SideConnection {
+  readonly client: Client
+  /** Resolves with the reason when the connection is gone. */
+  readonly lost: Promise<Error>
+
+  private constructor(client: Client) {
+    this.client = client
+    this.lost = new Promise((resolve) => {
+      client.once('error', resolve)
+      client.once('end', () => resolve(new Error('the connection for visibility and heartbeats was closed')))
+    })
+  }
+
+  static async open(connectionString: string, slot: string): Promise<SideConnection> {
+    return new SideConnection(await openClient(connectionString, slot))
+  }
+
+  async snapshot(): Promise<string> {
+    return this.#value('SELECT pg_current_snapshot()::text AS value')
+  }
+
+  /** Where the next record of the log goes. */
+  async logPosition(): Promise<Lsn> {
+    return parseLsn(await this.#value('SELECT pg_current_wal_insert_lsn()::text AS value'))
+  }
+
+  /** Writes a heartbeat into the log, past any transaction. */
+  async beat(content: string): Promise<Lsn> {
+    return parseLsn(
+      await this.#value(`SELECT pg_logical_emit_message(false, $1, $2)::text AS value`, [heartbeatPrefix, content]),
+    )
+  }
+
+  /** Ends politely, or at once when the database does not answer. */
+  async close(): Promise<void> {
+    const timer = setTimeout(() => rawConnection(this.client).stream.destroy(), closeMs)
+    await this.client.end().catch(() => {})
+    clearTimeout(timer)
+  }
+
+  async #value(text: string, values: unknown[] = []): Promise<string> {
+    const { rows } = await this.client.query<{ value: string }>(text, values)
+    return rows[0]?.value ?? ''
+  }
+}
