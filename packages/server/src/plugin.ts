@@ -138,6 +138,9 @@ function websocketOptions(maxPayload: number): websocket.WebsocketPluginOptions 
 async function mount(scope: FastifyInstance, context: TransportContext, options: ResolvedOptions): Promise<void> {
   scope.setErrorHandler(sendProblem)
   scope.addHook('onRequest', async (request) => requireOrigin(context, request))
+  // Whatever else the application can read, here it is JSON (R51).
+  scope.removeAllContentTypeParsers()
+  scope.addContentTypeParser('application/json', { parseAs: 'string' }, scope.getDefaultJsonParser('error', 'error'))
   scope.addHook('onRoute', (route) => {
     route.bodyLimit = context.limits.maxBodyBytes
   })

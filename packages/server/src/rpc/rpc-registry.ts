@@ -14,17 +14,22 @@ export type RpcOutcome =
 
 interface Claim {
   readonly call: string
-  readonly outcome: Promise<RpcOutcome>
+  outcome: Promise<RpcOutcome>
   readonly at: number
 }
 
 const rememberMs = 120_000
 const sweepMs = 30_000
+/** Characters of all the answers that are kept for repetitions. */
+const maxRememberedBytes = 64 * 1024 * 1024
 
 /** Calls with at-most-once effect: a repeated id within two minutes waits for and gets the first answer (R34). */
 export class RpcRegistry {
   readonly #methods = new Map<string, { handler: RpcHandler; validate: RpcValidator }>()
   readonly #claims = new Map<string, Claim>()
+  /** Answers that are kept, the oldest first. */
+  #kept: { claim: Claim; bytes: number }[] = []
+  #keptBytes = 0
   readonly #report: (error: unknown, context: string) => void
   readonly #sweeper: NodeJS.Timeout
 
@@ -43,8 +48,15 @@ export class RpcRegistry {
 
   /** Never rejects: errors are outcomes. The claim is made before the handler runs. */
   call(identity: Identity, request: { id: string; method: string; params: unknown }): Promise<RpcOutcome> {
-    const key = `${identity.principal?.id ?? identity.key}\n${request.id}`
-    const call = `${request.method}\n${hashValue(request.params ?? null)}`
+    const key = claimKey(identity, request.id)
+    let call: string
+    try {
+      call = `${request.method}\n${hashValue(request.params ?? null)}`
+    } catch (error) {
+      return Promise.resolve(
+        failure('malformed', error instanceof Error ? error.message : 'The parameters are no JSON.'),
+      )
+    }
     const claim = this.#claims.get(key)
     if (claim) {
       return claim.call === call
@@ -53,9 +65,30 @@ export class RpcRegistry {
             failure('id_reused', `The id "${request.id}" was used for another call. Give each call a fresh random id.`),
           )
     }
+    if (!this.#methods.has(request.method)) {
+      // Nothing runs, so there is nothing to remember.
+      return Promise.resolve(failure('unknown_method', `There is no method "${request.method}".`))
+    }
     const outcome = this.#run(identity, request)
-    this.#claims.set(key, { call, outcome, at: performance.now() })
+    const made: Claim = { call, outcome, at: performance.now() }
+    this.#claims.set(key, made)
+    void outcome.then((answer) => this.#remember(made, answer))
     return outcome
+  }
+
+  /** Answers are kept in bounded memory: the oldest give way, and a repetition of such a call hears that its outcome is unknown. */
+  #remember(claim: Claim, answer: RpcOutcome): void {
+    const bytes = JSON.stringify(answer).length
+    this.#kept.push({ claim, bytes })
+    this.#keptBytes += bytes
+    while (this.#keptBytes > maxRememberedBytes) {
+      const oldest = this.#kept.shift()
+      if (oldest === undefined) return
+      this.#keptBytes -= oldest.bytes
+      oldest.claim.outcome = Promise.resolve(
+        failure('outcome_unknown', 'The call ran, but its answer is not kept any more. Read what it changed.'),
+      )
+    }
   }
 
   close(): void {
@@ -81,7 +114,14 @@ export class RpcRegistry {
       if (claim.at > before) break
       this.#claims.delete(key)
     }
+    const gone = this.#kept.findIndex(({ claim }) => claim.at > before)
+    for (const { bytes } of this.#kept.splice(0, gone === -1 ? this.#kept.length : gone)) this.#keptBytes -= bytes
   }
+}
+
+/** A name chosen by the application never meets another client's key: ids are quoted, keys of credentials are not. */
+function claimKey({ principal, key }: Identity, id: string): string {
+  return `${principal === null ? key : JSON.stringify(principal.id)}\n${id}`
 }
 
 function failure(code: ErrorCode, message: string): RpcOutcome {

@@ -1,4 +1,4 @@
-import { CrossfadeError, headerName } from '@crossfade/protocol'
+import { CrossfadeError, headerName, type PollRequest } from '@crossfade/protocol'
 import type { FastifyRequest } from 'fastify'
 import type { Identity } from '../identity/principal.ts'
 import type { TransportContext } from './context.ts'
@@ -26,6 +26,24 @@ export async function admit(context: TransportContext, request: FastifyRequest):
   const identity = await context.authenticator.identify(request.headers)
   context.rate.take(identity.principal?.id ?? request.ip)
   return identity
+}
+
+/** A request that names more topics than this many times the bound is refused as a whole; else the surplus is, topic by topic. */
+const surplusFactor = 4
+
+/**
+ * Refuses a poll or stream that names absurdly many topics, before each of them is looked at.
+ *
+ * @throws CrossfadeError `too_many_topics`
+ */
+export function requireFewTopics(context: TransportContext, { topics }: PollRequest): void {
+  const { maxTopicsPerConnection } = context.limits
+  const count = Object.keys(topics).length
+  if (count <= maxTopicsPerConnection * surplusFactor) return
+  throw new CrossfadeError(
+    'too_many_topics',
+    `The request names ${count} topics; ${maxTopicsPerConnection} are allowed. Send several requests.`,
+  )
 }
 
 /**

@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply } from 'fastify'
 import { Session } from '../connections/session.ts'
 import type { Identity } from '../identity/principal.ts'
 import { stageMessage, type TransportContext } from './context.ts'
-import { admit, takeConnection } from './guard.ts'
+import { admit, requireFewTopics, takeConnection } from './guard.ts'
 import { PollOutlet } from './poll-outlet.ts'
 
 /** Short and long polling of many topics in one request (PROTOCOL §4); they differ in `wait` only. */
@@ -11,6 +11,7 @@ export function registerPoll(scope: FastifyInstance, context: TransportContext):
   scope.post(paths.poll, async (request, reply) => {
     const identity = await admit(context, request)
     const poll = parsePollRequest(request.body)
+    requireFewTopics(context, poll)
     const give = takeConnection(context, request, identity)
     try {
       return await answer(context, poll, identity, reply)
@@ -56,8 +57,9 @@ async function answer(
 
 /** Written by hand: the messages are JSON text already. */
 function body(session: Session, outlet: PollOutlet): string {
-  const positions: Record<string, { cursor: string }> = {}
-  for (const [topic, subscription] of session.subscriptions) positions[topic] = { cursor: subscription.cursor }
+  const positions = Object.fromEntries(
+    [...session.subscriptions].map(([topic, subscription]) => [topic, { cursor: subscription.cursor }]),
+  )
   return `{"messages":${outlet.seal()},"topics":${JSON.stringify(positions)},"more":${outlet.more}}`
 }
 

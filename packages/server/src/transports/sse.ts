@@ -1,7 +1,7 @@
 import { assertTopic, parsePollRequest, paths } from '@crossfade/protocol'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { TransportContext } from './context.ts'
-import { admit, takeConnection } from './guard.ts'
+import { admit, requireFewTopics, takeConnection } from './guard.ts'
 import { lastEventId } from './last-event-id.ts'
 import { openSseStream } from './sse-stream.ts'
 
@@ -9,7 +9,8 @@ import { openSseStream } from './sse-stream.ts'
 export function registerSse(scope: FastifyInstance, context: TransportContext): void {
   scope.post(paths.sse, async (request, reply) => {
     const identity = await admit(context, request)
-    const { topics } = parsePollRequest(request.body)
+    const wanted = parsePollRequest(request.body)
+    requireFewTopics(context, wanted)
     const give = takeConnection(context, request, identity)
     const session = await openSseStream(context, request, reply, {
       identity,
@@ -17,7 +18,9 @@ export function registerSse(scope: FastifyInstance, context: TransportContext): 
       proof: wantsProof(request),
       give,
     })
-    await Promise.all(Object.entries(topics).map(([topic, position]) => session.subscribe({ topic, ...position })))
+    await Promise.all(
+      Object.entries(wanted.topics).map(([topic, position]) => session.subscribe({ topic, ...position })),
+    )
   })
 
   scope.get(paths.sse, async (request, reply) => {

@@ -59,7 +59,7 @@ export class WebSocketClient {
   start(): void {
     const { limits } = this.#context
     this.#socket.on('message', (data, isBinary) => this.#onFrame(data, isBinary))
-    this.#socket.on('pong', () => (this.#alive = true))
+    for (const control of ['ping', 'pong'] as const) this.#socket.on(control, () => this.#onControl())
     this.#socket.on('close', () => this.#end())
     const deadline = setTimeout(
       () => this.#bye(closeCodes.timeout, `No hello came within ${limits.helloMs} ms.`, 0),
@@ -86,14 +86,28 @@ export class WebSocketClient {
       this.#bye(closeCodes.malformed, error instanceof CrossfadeError ? error.message : 'The frame is malformed.', null)
       return
     }
+    // A frame of messages of tomorrow costs as much to read.
+    if (messages.length === 0) this.#paces()
     for (const message of messages) this.#onMessage(message)
+  }
+
+  /** Every ping of a client is answered below this layer, so it counts as a message. */
+  #onControl(): void {
+    this.#alive = true
+    this.#paces()
+  }
+
+  /** Counts something that the client sent; a flood is closed with 4414. */
+  #paces(): boolean {
+    if (this.#bucket.take()) return true
+    this.#bye(closeCodes.tooMany, `More than ${this.#context.limits.messagesPerSecond} messages a second.`, 5_000)
+    return false
   }
 
   #onMessage(message: ClientMessage): void {
     if (!this.#isOpen) return
-    if (!this.#bucket.take()) {
-      this.#bye(closeCodes.tooMany, `More than ${this.#context.limits.messagesPerSecond} messages a second.`, 5_000)
-    } else if (this.#session !== null) this.#handle(this.#session, message)
+    if (!this.#paces()) return
+    if (this.#session !== null) this.#handle(this.#session, message)
     else if (this.#greeting !== null) this.#greeting.push(message)
     else if (message.type === 'hello') void this.#greet(message)
     else this.#bye(closeCodes.malformed, `The first message must be hello, not ${message.type}.`, null)
