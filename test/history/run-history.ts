@@ -138,9 +138,15 @@ class Chaos {
         over,
       ])
       if (next === 'over') return
-      if (progress() > (this.restarts + 1) / (this.#options.restarts + 1)) await this.#restart()
+      if (this.#restartIsDue(progress())) await this.#restart()
       else this.#disturb(this.#random.pick(this.#watchers))
     }
+  }
+
+  /** Spread evenly over the run. */
+  #restartIsDue(progress: number): boolean {
+    const { restarts } = this.#options
+    return this.restarts < restarts && progress > (this.restarts + 1) / (restarts + 1)
   }
 
   heal(): void {

@@ -16,7 +16,11 @@ export class Watcher {
   private constructor(name: string, proxy: FaultProxy, transports: readonly TransportName[]) {
     this.name = name
     this.proxy = proxy
-    this.#client = createClient({ origin: proxy.origin, transports: [...transports], WebSocket: WebSocket as never })
+    this.#client = createClient({
+      origin: proxy.origin,
+      transports: [...transports],
+      environment: { WebSocket: WebSocket as never },
+    })
     this.#client.on('status', (status) => {
       if (status.transport !== null && this.used.at(-1) !== status.transport) this.used.push(status.transport)
     })

@@ -1,0 +1,52 @@
+import type { ServerMessage } from '@crossfade/protocol'
+import type { Environment } from '../environment.ts'
+import type { Timing } from '../timing.ts'
+import type { TopicSubscription } from '../topics/subscription.ts'
+
+/** The rungs of the ladder, best first. The last one needs nothing of Crossfade: watch() polls the endpoint itself. */
+export const transportNames = ['websocket', 'sse', 'longpoll', 'shortpoll'] as const
+export type TransportName = (typeof transportNames)[number]
+
+/** Why a transport ended or was given up. */
+export type EndReason =
+  | 'closed'
+  | 'ws-blocked'
+  | 'ws-silent'
+  | 'sse-blocked'
+  | 'sse-buffered'
+  | 'poll-failed'
+  | 'auth'
+  | 'refused'
+  | 'unsupported'
+
+/** How a transport ended. */
+export interface TransportEnd {
+  readonly reason: EndReason
+  /** The server announced it by `bye` (F8): when to come back, ms; `null`: not at all. */
+  readonly retryMs?: number | null
+}
+
+/** What a transport works with and calls. */
+export interface TransportPort {
+  readonly environment: Environment
+  readonly timing: Timing
+  /** Absolute URL of the base. */
+  readonly base: string
+  /** A fresh token (F14), or `undefined` when cookies do. */
+  token(): Promise<string | undefined>
+  /** What is wanted now. */
+  subscriptions(): Iterable<TopicSubscription>
+  message(message: ServerMessage): void
+  /** It works: not only opened, but carried frames in time. */
+  proved(): void
+  ended(end: TransportEnd): void
+}
+
+/** A way to carry messages. Created by a function that begins to open it at once. */
+export interface Transport {
+  /** What is wanted has changed. */
+  sync(): void
+  close(): void
+}
+
+export type OpenTransport = (port: TransportPort) => Transport
