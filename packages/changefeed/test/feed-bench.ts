@@ -1,4 +1,4 @@
-import type { ChangeBatch, ChangeFeed, Row, RowChange, WatchedTable } from '../src/index.ts'
+import type { ChangeBatch, ChangeFeed, RowChange, WatchedTable } from '../src/index.ts'
 import { postgresReplication, type PostgresReplicationOptions } from '../src/postgres-replication.ts'
 import { freshDatabase, type TestDatabase } from '../../../test/database.ts'
 
@@ -44,7 +44,7 @@ export class Inbox {
 
   /** Resolves when a row with this id has come. */
   async untilId(id: number): Promise<void> {
-    await this.until(() => this.changes.some(({ after, before }) => ((after ?? before) as Row | null)?.['id'] === id))
+    await this.until(() => this.changes.some(({ after, before }) => (after ?? before)?.['id'] === id))
   }
 }
 

@@ -30,7 +30,8 @@ describe('the PostgreSQL feed when it starts again', () => {
   it('loses no transaction whose commit record begins at the acknowledged byte (C2)', async () => {
     await using bench = await feedBench()
     // The server writes a record of its own into the log now and then, between the two commits: then the case is tried again.
-    for (let id = 1, met = false; !met && id < 40; id += 2) {
+    let met = false
+    for (let id = 1; !met && id < 40; id += 2) {
       const { feed, held } = await stuckFeed(bench, (found) => found === id + 1)
       await commitBackToBack(bench, id, id + 1)
       const { position } = await held
@@ -40,8 +41,8 @@ describe('the PostgreSQL feed when it starts again', () => {
       await again.inbox.untilId(id + 1)
       await again.feed.stop()
       expect(again.inbox.values('id')).toEqual([id + 1])
-      if (id === 39) expect(met).toBe(true)
     }
+    expect(met).toBe(true)
   })
 
   it('does not emit what is at or before the given position', async () => {

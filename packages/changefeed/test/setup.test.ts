@@ -163,6 +163,7 @@ describe('the PostgreSQL feed starts', () => {
     await waiting
     await bench.query('INSERT INTO things VALUES (1)')
     await inbox.untilId(1)
+    expect(inbox.batches).toHaveLength(1)
   })
 
   it('and says that it was stopped when that happens first', async () => {
@@ -182,7 +183,8 @@ describe('the PostgreSQL feed starts', () => {
     await inbox.untilId(1)
     const after = await feed.position?.()
     const { position = '' } = inbox.batches[0] ?? {}
-    expect([before, position, after].toSorted()).toEqual([before, position, after])
+    expect((before ?? '') <= position).toBe(true)
+    expect(position < (after ?? '')).toBe(true)
     await feed.stop()
     await expect(feed.position?.()).rejects.toMatchObject({ code: 'feed_stopped' })
   })

@@ -1,0 +1,142 @@
+import {
+  bigint,
+  boolean,
+  customType,
+  integer,
+  jsonb,
+  numeric,
+  pgSchema,
+  pgTable,
+  text,
+  timestamp,
+} from 'drizzle-orm/pg-core'
+import { describe, expect, expectTypeOf, it } from 'vitest'
+import { changes, deletes, inserts, updates } from '../src/drizzle.ts'
+import { touched, unsent, type RowChange } from '../src/index.ts'
+
+const upper = customType<{ data: string; driverData: string }>({
+  dataType: () => 'text',
+  fromDriver: (value) => value.toUpperCase(),
+})
+
+const orders = pgTable('orders', {
+  id: integer().primaryKey(),
+  customer: integer('customer_id').notNull(),
+  big: bigint({ mode: 'bigint' }),
+  safe: bigint({ mode: 'number' }),
+  price: numeric(),
+  paid: boolean(),
+  lines: jsonb().$type<{ item: string }[]>(),
+  tags: text().array(),
+  counts: bigint({ mode: 'bigint' }).array(),
+  updatedAt: timestamp('updated_at', { withTimezone: true }),
+  createdAt: timestamp('created_at'),
+  changedAt: timestamp('changed_at', { mode: 'string' }),
+  shout: upper(),
+})
+
+const sent = {
+  id: 1,
+  customer_id: 7,
+  big: '9007199254740993',
+  safe: '12',
+  price: '1.50',
+  paid: true,
+  lines: [{ item: 'tea' }],
+  tags: ['a', null],
+  counts: ['1', '2'],
+  updated_at: '2026-11-21 05:30:00.123456+02',
+  created_at: '2026-11-21 05:30:00',
+  changed_at: '2026-11-21 05:30:00',
+  shout: 'hey',
+}
+
+function change(op: RowChange['op'], before: RowChange['before'], after: RowChange['after']): RowChange {
+  return { table: 'public.orders', op, before, after }
+}
+
+describe('a rule', () => {
+  it('knows its table, its columns by SQL name, and which of them route', () => {
+    const rule = changes(orders, (order) => ({ id: order.id, customer: order.customer }))
+    expect(rule.table).toMatchObject({ schema: 'public', name: 'orders', routing: ['id', 'customer_id'] })
+    expect(rule.table.columns).toContain('updated_at')
+    expect(rule.ops).toEqual(['insert', 'update', 'delete', 'truncate'])
+  })
+
+  it('takes the schema of the table, and the casing that drizzle is given', () => {
+    const other = pgSchema('shop').table('carts', { cartId: integer().primaryKey(), named: integer('As Is') })
+    const rule = changes(other, (cart) => ({ id: cart.cartId }), { casing: 'snake_case' })
+    expect(rule.table).toEqual({ schema: 'shop', name: 'carts', columns: ['cart_id', 'As Is'], routing: ['cart_id'] })
+    expect(rule.params({ cart_id: 3 })).toEqual({ id: '3' })
+  })
+
+  it('needs no old row for inserts', () => {
+    expect(inserts(orders, (order) => ({ customer: order.customer })).table.routing).toEqual([])
+    expect(updates(orders, (order) => ({ customer: order.customer })).table.routing).toEqual(['customer_id'])
+    expect(deletes(orders).ops).toEqual(['delete'])
+  })
+
+  it('gives topic functions and data the row that Drizzle infers', () => {
+    const rule = inserts(
+      orders,
+      (order) => {
+        expectTypeOf(order).toEqualTypeOf<typeof orders.$inferSelect>()
+        return { id: order.id }
+      },
+      { event: 'order', data: (order) => order },
+    )
+    expect(rule.event).toBe('order')
+    expect(rule.data?.(sent)).toEqual({
+      id: 1,
+      customer: 7,
+      big: 9007199254740993n,
+      safe: 12,
+      price: '1.50',
+      paid: true,
+      lines: [{ item: 'tea' }],
+      tags: ['a', null],
+      counts: [1n, 2n],
+      updatedAt: new Date('2026-11-21T03:30:00.123Z'),
+      createdAt: new Date('2026-11-21T05:30:00Z'),
+      changedAt: '2026-11-21 05:30:00',
+      shout: 'HEY',
+    })
+  })
+
+  it('is checked against the columns of the table', () => {
+    // @ts-expect-error The table has no such column.
+    const rule = changes(orders, (order) => ({ id: order.missing as string }))
+    expect(rule.table.routing).toEqual([])
+  })
+
+  it('touches the topic that a row leaves and the one that it enters', () => {
+    const rule = changes(orders, (order) => ({ customer: order.customer }))
+    const moved = change('update', sent, { ...sent, customer_id: 8 })
+    expect(touched(rule, moved)).toEqual({ before: { customer: '7' }, after: { customer: '8' } })
+    expect(touched(rule, change('insert', null, sent))).toEqual({ before: null, after: { customer: '7' } })
+    expect(touched(rule, change('delete', sent, null))).toEqual({ before: { customer: '7' }, after: null })
+  })
+
+  it('touches every topic where a column that routes was not sent, and by a truncation (C7)', () => {
+    const rule = changes(orders, (order) => ({ customer: order.customer }))
+    expect(touched(rule, change('delete', { id: 1, customer_id: unsent }, null)).before).toBe('all')
+    expect(touched(rule, change('delete', { id: 1 }, null)).before).toBe('all')
+    expect(touched(rule, change('truncate', null, null))).toEqual({ before: 'all', after: null })
+  })
+
+  it('never makes null or a value of what was not sent', () => {
+    expect(inserts(orders, () => ({})).data?.({ ...sent, lines: unsent, updated_at: unsent })).toMatchObject({
+      lines: unsent,
+      updatedAt: unsent,
+    })
+  })
+
+  it('lets an error of the topic function through', () => {
+    const rule = changes(orders, (order) => ({ first: order.lines?.[0]?.item.toUpperCase() ?? '' }))
+    expect(() => rule.params({ ...sent, lines: [{}] })).toThrow(TypeError)
+  })
+
+  it('refuses what is no Drizzle table', () => {
+    expect(() => changes({} as typeof orders)).toThrow('Drizzle table')
+  })
+})
