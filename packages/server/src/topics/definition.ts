@@ -106,6 +106,7 @@ export function routeDefinition(url: string, options: RouteOptions): TopicDefini
   const text = 'log' in options ? options.log : options.topic
   const pattern = topicPattern(text)
   requireInvertible(url, pattern, options)
+  requirePlainLog(url, options)
   return {
     ...shared(pattern, options),
     kind: 'log' in options ? 'log' : 'value',
@@ -183,6 +184,16 @@ function requireInvertible(url: string, pattern: TopicPattern, options: RouteOpt
   }
 }
 
+/** Events go to a log by its path alone: a query part would name a log that nothing is ever appended to. */
+function requirePlainLog(url: string, options: RouteOptions): void {
+  const first = options.query?.[0]
+  if (!('log' in options) || first === undefined) return
+  throw new CrossfadeError(
+    'invalid_options',
+    `The log topic of ${url} has the query parameter "${first}" in its name, but events are told apart by the path only. List it under paging, or make it a :parameter.`,
+  )
+}
+
 function urlParams(url: string): string[] {
   if (/[*()]|:[^/]*[?:-][^/]*/.test(url)) {
     throw new CrossfadeError(
@@ -232,12 +243,26 @@ export function urlOfTopic(
 export function topicKey(definition: TopicDefinition, topic: string, identity: Identity): string | null {
   const audience = audienceKey(definition.audience, identity.principal)
   if (audience === null) return null
+  // The events of a log are the same for all who may read it: its headers only say who may.
+  if (definition.kind === 'log') return topic + audience
   const vary = definition.vary.map((name) => `\n${name}=${identity.headers[name] ?? ''}`).join('')
   return topic + audience + vary
+}
+
+/** The headers on which this client's answer depends besides its credentials. */
+export function varyHeaders(definition: TopicDefinition, identity: Identity): Readonly<Record<string, string>> {
+  const given = definition.vary.flatMap((name) => {
+    const value = identity.headers[name]
+    return value === undefined ? [] : [[name, value] as const]
+  })
+  return Object.fromEntries(given)
 }
 
 function audienceKey(audience: Audience, principal: Principal | null): string | null {
   if (audience === 'public') return ''
   if (principal === null) return null
-  return audience === 'principal' ? `\nprincipal=${principal.id}` : `\ngroup=${audience.group(principal)}`
+  // Quoted, so that no id can look like the key of something else.
+  return audience === 'principal'
+    ? `\nprincipal=${JSON.stringify(principal.id)}`
+    : `\ngroup=${JSON.stringify(audience.group(principal))}`
 }

@@ -1,7 +1,7 @@
 import { CrossfadeError, formatCursor } from '@crossfade/protocol'
 import type { Broker } from '../brokers/broker.ts'
 import type { Identity } from '../identity/principal.ts'
-import { topicKey, type TopicDefinition } from './definition.ts'
+import { topicKey, varyHeaders, type TopicDefinition } from './definition.ts'
 import type { LiveTopic, TopicPlace } from './live-topic.ts'
 import { LogTopic } from './log-topic.ts'
 import type { TopicRegistry } from './registry.ts'
@@ -50,7 +50,7 @@ export class Hub {
         'unauthenticated',
         `The topic "${name}" belongs to a principal. Send a token or a cookie.`,
       )
-    return { ...resolved, name, key }
+    return { ...resolved, name, key, headers: varyHeaders(resolved.definition, identity) }
   }
 
   /** The live topic of a place, opened if it was cold. Call `use` or `hold` on it in the same tick. */

@@ -14,6 +14,8 @@ export interface TopicPlace {
   readonly params: Readonly<Record<string, string>>
   /** The key in the broker. */
   readonly key: string
+  /** The headers on which the answer depends besides the credentials. */
+  readonly headers: Readonly<Record<string, string>>
 }
 
 /** A client re-reads within this time for each thousand that were told `changed` together. */

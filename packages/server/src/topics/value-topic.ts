@@ -1,7 +1,7 @@
 import { CrossfadeError, hashValue, applyPatch } from '@crossfade/protocol'
 import type { Broker, SourcePosition } from '../brokers/broker.ts'
 import type { FlushCycle } from '../connections/flush-cycle.ts'
-import type { Identity } from '../identity/principal.ts'
+import { identityOf, type Identity } from '../identity/principal.ts'
 import { Batch } from './batch.ts'
 import { difference } from './difference.ts'
 import { EndpointFailure, type Answer } from './endpoint-runner.ts'
@@ -185,13 +185,22 @@ export class ValueTopic extends LiveTopic {
   }
 
   #identity(): Identity {
-    if (this.place.definition.audience === 'public') return this.#ports.service
+    if (this.place.definition.audience === 'public') return this.#service()
     for (const subscriber of this.subscribers) {
       if ((subscriber.identity.principal?.expiresAt ?? Infinity) > Date.now()) return subscriber.identity
     }
     if (this.#lender === null)
       throw new CrossfadeError('server_error', `Nobody lends credentials to load "${this.place.name}".`)
     return this.#lender
+  }
+
+  /** The service asks for what the topic's clients ask for: a language, say, is part of the topic. */
+  #service(): Identity {
+    const { service } = this.#ports
+    const headers = { ...service.headers, ...this.place.headers }
+    return Object.keys(this.place.headers).length === 0
+      ? service
+      : identityOf(service.principal, headers, Object.keys(headers))
   }
 
   #failed(failure: EndpointFailure, identity: Identity): void {

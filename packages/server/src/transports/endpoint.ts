@@ -2,7 +2,7 @@ import { CrossfadeError, formatHeader, hashValue, headerName } from '@crossfade/
 import type { FastifyInstance, FastifyReply, FastifyRequest, onRouteHookHandler } from 'fastify'
 import type { Identity } from '../identity/principal.ts'
 import { isJson, privateReason } from '../topics/answer-headers.ts'
-import { routeDefinition, topicKey, topicOfRequest, type TopicDefinition } from '../topics/definition.ts'
+import { routeDefinition, topicKey, topicOfRequest, varyHeaders, type TopicDefinition } from '../topics/definition.ts'
 import type { LiveTopic, TopicPlace } from '../topics/live-topic.ts'
 import type { TopicRegistry } from '../topics/registry.ts'
 import { ValueTopic } from '../topics/value-topic.ts'
@@ -125,7 +125,8 @@ export class EndpointWrapper {
       const identity = await this.#context.authenticator.identify(request.headers)
       const key = topicKey(definition, name, identity)
       const params = definition.pattern.match(name)
-      return key === null || params === null ? null : { place: { definition, name, params, key }, identity }
+      if (key === null || params === null) return null
+      return { place: { definition, name, params, key, headers: varyHeaders(definition, identity) }, identity }
     } catch {
       // No topic can be made of this request; the endpoint answers it as it always did.
       return null
