@@ -33,6 +33,8 @@ export interface CrossfadeOptions {
   grantMs?: number
   /** How often living subscriptions are authorized again, ms (R14). Default 60 s. */
   reauthorizeMs?: number
+  /** How long before credentials run out new ones are asked for, and how long after that the connection ends, ms (R53). Default 25 s. */
+  expiryGraceMs?: number
   /** How long an SSE stream lives, ms, ± 20 % (R26). Default 10 minutes. */
   rotateMs?: number
 }
@@ -45,6 +47,7 @@ export interface ResolvedOptions extends CrossfadeOptions {
   readonly loadTimeoutMs: number
   readonly grantMs: number
   readonly reauthorizeMs: number
+  readonly expiryGraceMs: number
   readonly rotateMs: number
 }
 
@@ -65,6 +68,7 @@ export function resolveOptions(options: CrossfadeOptions): ResolvedOptions {
     loadTimeoutMs: options.loadTimeoutMs ?? 10_000,
     grantMs: options.grantMs ?? 30_000,
     reauthorizeMs: options.reauthorizeMs ?? 60_000,
+    expiryGraceMs: options.expiryGraceMs ?? 25_000,
     rotateMs: options.rotateMs ?? 600_000,
   }
 }

@@ -94,8 +94,9 @@ function build(
       cycle,
       run: (place, identity) => runner.run(urlOfTopic(place.definition, place.params, place.name), identity.headers),
       service,
-      granted: (place, identity) => {
-        if (place.definition.authorize === null) access.granted(place, identity)
+      moment: () => access.moment(),
+      granted: (place, identity, since) => {
+        if (place.definition.authorize === null) access.granted(place, identity, since)
       },
       refused: (place, identity) => access.refused(place, identity),
       suspicious: (place, reason) => wrapper.warnPrivate(place.definition, reason),
@@ -120,6 +121,7 @@ function build(
     limits,
     service,
     rotateMs: options.rotateMs,
+    expiryGraceMs: options.expiryGraceMs,
     warn: (message) => app.log.warn(message),
   }
   const wrapper = new EndpointWrapper(context, registry)

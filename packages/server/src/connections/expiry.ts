@@ -1,18 +1,17 @@
 import type { Identity } from '../identity/principal.ts'
 import type { Outlet } from './outlet.ts'
 
-/** The server asks for a new token this long before the old one runs out, and waits as long after it (R53). */
-const graceMs = 25_000
 /** The longest delay that a timer takes. */
 const maxTimerMs = 2 ** 31 - 1
 
 /**
  * Ends a connection when its credentials run out and no new token arrived.
  *
+ * @param graceMs a new token is asked for this long before the old one runs out, and waited for as long after it (R53).
  * @param outlet gets `token_expiring` ahead.
  * @returns what cancels it, as a new token does.
  */
-export function expireWith(identity: Identity, outlet: Outlet, expire: () => void): () => void {
+export function expireWith(identity: Identity, graceMs: number, outlet: Outlet, expire: () => void): () => void {
   const expiresAt = identity.principal?.expiresAt
   if (expiresAt === undefined) return () => {}
   const leftMs = expiresAt - Date.now()

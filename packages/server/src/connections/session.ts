@@ -2,9 +2,9 @@ import { assertTopic, CrossfadeError, parseCursor, type ErrorCode } from '@cross
 import type { Access } from '../identity/access.ts'
 import type { Identity } from '../identity/principal.ts'
 import type { Hub } from '../topics/hub.ts'
-import type { LiveTopic } from '../topics/live-topic.ts'
 import { LogTopic } from '../topics/log-topic.ts'
 import { ValueTopic } from '../topics/value-topic.ts'
+import { admitTo } from './admit-to.ts'
 import { joinLog, joinValue, type Position } from './join.ts'
 import type { Outlet } from './outlet.ts'
 import { Subscription } from './subscription.ts'
@@ -126,7 +126,7 @@ export class Session {
     const topic = await hub.acquire(hub.place(request.topic, this.identity))
     topic.hold()
     try {
-      await this.#admit(topic)
+      await admitTo(topic, this.identity, this.#ports)
       if (subscription.ended || this.#closed) return
       subscription.topic = topic
       if (topic instanceof ValueTopic) await joinValue(subscription, topic, request, hub.broker, this.#outlet)
@@ -136,14 +136,6 @@ export class Session {
       topic.release()
       hub.discard(topic)
     }
-  }
-
-  /** A first load under the client's own credentials proves access by itself: the endpoint runs once, not twice. */
-  async #admit(topic: LiveTopic): Promise<void> {
-    const { place } = topic
-    const ownLoad = place.definition.audience !== 'public' || this.identity.key === this.#ports.service.key
-    if (topic instanceof ValueTopic && ownLoad && place.definition.authorize === null) await topic.ready(this.identity)
-    await this.#ports.access.check(place, this.identity)
   }
 
   #drop(subscription: Subscription): void {

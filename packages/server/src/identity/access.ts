@@ -20,7 +20,14 @@ interface Watch {
   dueAt: number
 }
 
+interface Grant {
+  readonly principalId: string | null
+  readonly until: number
+}
+
 const tickMs = 1_000
+/** No run of an endpoint that began before a revocation ends later than this after it. */
+const revocationMs = 600_000
 
 /**
  * Decides who may subscribe to what: whoever the endpoint itself answers with 2xx, or the route's `authorize` (R14, R52). Asks once
@@ -29,7 +36,10 @@ const tickMs = 1_000
 export class Access {
   readonly #runner: EndpointRunner
   readonly #options: AccessOptions
-  readonly #grants = new Map<string, number>()
+  readonly #grants = new Map<string, Grant>()
+  /** The last revocation of each principal, by its number. */
+  readonly #revoked = new Map<string, { number: number; at: number }>()
+  #revocations = 0
   readonly #watches = new Map<string, Watch>()
   readonly #timer: NodeJS.Timeout
 
@@ -43,14 +53,30 @@ export class Access {
   /** @throws CrossfadeError `forbidden`, `unauthenticated`, or `server_error` when the endpoint failed otherwise. */
   async check(place: TopicPlace, identity: Identity): Promise<void> {
     if (place.definition.isPublicLog) return
-    if ((this.#grants.get(grantKey(place, identity)) ?? 0) > performance.now()) return
-    await this.#ask(place, identity)
-    this.granted(place, identity)
+    if (this.#isGranted(place, identity)) return
+    let since: number
+    do {
+      since = this.moment()
+      await this.#ask(place, identity)
+    } while (!this.granted(place, identity, since))
   }
 
-  /** Notes that the endpoint answered these credentials with 2xx. */
-  granted(place: TopicPlace, identity: Identity): void {
-    this.#grants.set(grantKey(place, identity), performance.now() + this.#options.grantMs)
+  /** A moment in the order of revocations, to be taken before an endpoint runs and given to {@link granted} after it. */
+  moment(): number {
+    return this.#revocations
+  }
+
+  /**
+   * Notes that the endpoint answered these credentials with 2xx.
+   *
+   * @param since the {@link moment} at which it began.
+   * @returns false when the principal was revoked meanwhile: the answer proves nothing.
+   */
+  granted(place: TopicPlace, identity: Identity, since: number): boolean {
+    const principalId = identity.principal?.id ?? null
+    if (principalId !== null && (this.#revoked.get(principalId)?.number ?? 0) > since) return false
+    this.#grants.set(grantKey(place, identity), { principalId, until: performance.now() + this.#options.grantMs })
+    return true
   }
 
   /** The endpoint refused these credentials: whoever listens with them is checked now. */
@@ -58,21 +84,19 @@ export class Access {
     const key = grantKey(place, identity)
     this.#grants.delete(key)
     const watch = this.#watches.get(key)
-    if (watch) void this.#recheck(watch)
+    // Credentials that ran out are refused, of course: their connections have their grace (R53).
+    if (watch && !hasExpired(identity)) void this.#recheck(watch)
   }
 
-  /** Checks everything of a principal again, now (D10). */
+  /** Checks everything of a principal again, now (D10). What was granted or is being asked for it counts no more. */
   async revoke(principalId: string): Promise<void> {
-    const checks: Promise<void>[] = []
-    for (const [key, watch] of this.#watches) {
-      if (watch.identity.principal?.id !== principalId) continue
-      this.#grants.delete(key)
-      checks.push(this.#recheck(watch))
-    }
-    await Promise.all(checks)
+    this.#revoked.set(principalId, { number: (this.#revocations += 1), at: performance.now() })
+    for (const [key, grant] of this.#grants) if (grant.principalId === principalId) this.#grants.delete(key)
+    const watches = [...this.#watches.values()].filter((watch) => watch.identity.principal?.id === principalId)
+    await Promise.all(watches.map((watch) => this.#recheck(watch)))
   }
 
-  /** Keeps checking a living subscription. */
+  /** Keeps checking a living subscription; at once, when its credentials are new or were revoked while it joined. */
   watch(place: TopicPlace, subscriber: Subscriber): void {
     if (place.definition.isPublicLog) return
     const { identity } = subscriber
@@ -85,6 +109,7 @@ export class Access {
     }
     watch.subscribers.add(subscriber)
     this.#watches.set(key, watch)
+    if (!this.#isGranted(place, identity)) void this.#recheck(watch)
   }
 
   unwatch(place: TopicPlace, subscriber: Subscriber): void {
@@ -108,21 +133,39 @@ export class Access {
   }
 
   async #recheck(watch: Watch): Promise<void> {
+    const { place, identity } = watch
     watch.dueAt = performance.now() + this.#options.recheckMs
+    const since = this.moment()
     try {
-      await this.#ask(watch.place, watch.identity)
-      this.granted(watch.place, watch.identity)
+      await this.#ask(place, identity)
+      // Revoked again meanwhile: that revocation checks by itself.
+      this.granted(place, identity, since)
     } catch (error) {
-      if (!(error instanceof CrossfadeError) || error.code === 'server_error') return
+      if (!(error instanceof CrossfadeError) || error.code === 'server_error') {
+        // The endpoint could not tell. Without a grant that still counts, it is asked again soon.
+        if (!this.#isGranted(place, identity)) watch.dueAt = Math.min(watch.dueAt, performance.now() + tickMs)
+        return
+      }
       for (const subscriber of watch.subscribers) subscriber.end('forbidden', error.message)
     }
   }
 
   #tick(): void {
     const now = performance.now()
-    for (const [key, until] of this.#grants) if (until <= now) this.#grants.delete(key)
-    for (const watch of this.#watches.values()) if (watch.dueAt <= now) void this.#recheck(watch)
+    for (const [key, { until }] of this.#grants) if (until <= now) this.#grants.delete(key)
+    for (const [id, { at }] of this.#revoked) if (now - at > revocationMs) this.#revoked.delete(id)
+    for (const watch of this.#watches.values()) {
+      if (watch.dueAt <= now && !hasExpired(watch.identity)) void this.#recheck(watch)
+    }
   }
+
+  #isGranted(place: TopicPlace, identity: Identity): boolean {
+    return (this.#grants.get(grantKey(place, identity))?.until ?? 0) > performance.now()
+  }
+}
+
+function hasExpired({ principal }: Identity): boolean {
+  return (principal?.expiresAt ?? Infinity) <= Date.now()
 }
 
 function grantKey(place: TopicPlace, identity: Identity): string {

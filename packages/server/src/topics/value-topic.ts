@@ -18,8 +18,10 @@ export interface ValueTopicPorts {
   run(place: TopicPlace, identity: Identity): Promise<Answer>
   /** Under whose credentials a public topic is loaded. */
   readonly service: Identity
-  /** An endpoint answered `identity` with 2xx: it may see the topic. */
-  granted(place: TopicPlace, identity: Identity): void
+  /** A moment in the order of revocations, taken before a run. */
+  moment(): number
+  /** An endpoint that began to run at `since` answered `identity` with 2xx: it may see the topic. */
+  granted(place: TopicPlace, identity: Identity, since: number): void
   /** An endpoint refused `identity` with 401 or 403. */
   refused(place: TopicPlace, identity: Identity): void
   /** A public answer looks private (R15). */
@@ -171,15 +173,16 @@ export class ValueTopic extends LiveTopic {
     const cause = this.#cause
     const marks = this.#marks
     const identity = this.#identity()
+    const since = this.#ports.moment()
     let answer: Answer
     try {
       answer = await this.#ports.run(this.place, identity)
     } catch (error) {
-      if (error instanceof EndpointFailure) this.#failed(error, identity)
+      if (error instanceof EndpointFailure) await this.#failed(error, identity)
       throw error
     }
     this.#refuseForeign(answer)
-    this.#ports.granted(this.place, identity)
+    this.#ports.granted(this.place, identity, since)
     if (marks === this.#marks) await this.#store(answer, cause)
     else this.#schedule.want()
   }
@@ -189,7 +192,7 @@ export class ValueTopic extends LiveTopic {
     for (const subscriber of this.subscribers) {
       if ((subscriber.identity.principal?.expiresAt ?? Infinity) > Date.now()) return subscriber.identity
     }
-    if (this.#lender === null)
+    if (this.#lender === null || (this.#lender.principal?.expiresAt ?? Infinity) <= Date.now())
       throw new CrossfadeError('server_error', `Nobody lends credentials to load "${this.place.name}".`)
     return this.#lender
   }
@@ -203,10 +206,18 @@ export class ValueTopic extends LiveTopic {
       : identityOf(service.principal, headers, Object.keys(headers))
   }
 
-  #failed(failure: EndpointFailure, identity: Identity): void {
-    if (failure.status === 404 || failure.status === 410) {
-      this.endAll('gone', `The endpoint of "${this.place.name}" answers ${failure.status}: it is gone.`)
-    } else if (failure.status === 401 || failure.status === 403) this.#ports.refused(this.place, identity)
+  async #failed(failure: EndpointFailure, identity: Identity): Promise<void> {
+    const { definition, key, name } = this.place
+    const isGone = failure.status === 404 || failure.status === 410
+    // To one of a group "gone" may only mean "not for you": the others are asked before they lose it (R52, R54).
+    if (failure.status === 401 || failure.status === 403 || (isGone && typeof definition.audience === 'object')) {
+      this.#ports.refused(this.place, identity)
+    } else if (isGone) {
+      this.endAll('gone', `The endpoint of "${name}" answers ${failure.status}: it is gone.`)
+      // Nobody gets the last value of what is no more.
+      this.#equality = null
+      await this.#ports.broker.append(key, { kind: 'mark' })
+    }
   }
 
   /** An answer is stored only under the topic that the route itself assigns it to, and never shared when it looks private. */

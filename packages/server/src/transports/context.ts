@@ -35,6 +35,8 @@ export interface TransportContext {
   readonly service: Identity
   /** How long an SSE stream lives before it is rotated, ms; ± 20 % (R26). */
   readonly rotateMs: number
+  /** How long before its credentials run out a client is asked for new ones, and how long after it is waited, ms (R53). */
+  readonly expiryGraceMs: number
   readonly warn: (message: string) => void
 }
 

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
+import { admitTo } from '../connections/admit-to.ts'
 import type { Identity } from '../identity/principal.ts'
 import { urlOfTopic } from '../topics/definition.ts'
 import type { LiveTopic } from '../topics/live-topic.ts'
@@ -51,7 +52,7 @@ async function hasCurrent(
 ): Promise<boolean> {
   const { definition, params, name } = topic.place
   if (topic instanceof ValueTopic) {
-    await context.access.check(topic.place, identity)
+    await admitTo(topic, identity, context)
     await topic.ready(identity)
     return isCurrent(topic, etag)
   }

@@ -1,6 +1,6 @@
 import { CrossfadeError, formatHeader, hashValue, headerName } from '@crossfade/protocol'
 import type { FastifyInstance, FastifyReply, FastifyRequest, onRouteHookHandler } from 'fastify'
-import type { Identity } from '../identity/principal.ts'
+import { anonymousKey, type Identity } from '../identity/principal.ts'
 import { isJson, privateReason } from '../topics/answer-headers.ts'
 import { routeDefinition, topicKey, topicOfRequest, varyHeaders, type TopicDefinition } from '../topics/definition.ts'
 import type { LiveTopic, TopicPlace } from '../topics/live-topic.ts'
@@ -22,6 +22,8 @@ interface Wrapped {
   readonly identity: Identity
   /** The cursor before the handler read its data: the data may be newer than it, never older (R8). */
   readonly cursor: string
+  /** When the handler began, in the order of revocations. */
+  readonly since: number
   /** How long the client was willing to wait, as far as the server is, ms; `null`: a plain request (R12). */
   readonly waitMs: number | null
   /** The body before a later hook compressed it. */
@@ -111,7 +113,7 @@ export class EndpointWrapper {
     topic.use()
     const waitMs = this.#waitMs(request)
     if (waitMs !== null && (await this.#hold(topic, identity, waitMs, request, reply))) return reply
-    this.#wrapped.set(request, { topic, identity, cursor: topic.cursor, waitMs })
+    this.#wrapped.set(request, { topic, identity, cursor: topic.cursor, since: this.#context.access.moment(), waitMs })
   }
 
   /** The topic of a request and who asks, or `null` when the answer is nobody's topic: then it stays as it was. */
@@ -214,7 +216,9 @@ export class EndpointWrapper {
       this.#context.hub.discard(topic)
       return payload
     }
-    if (definition.authorize === null) this.#context.access.granted(topic.place, identity)
+    // What no known credential tells apart may be told apart by one that is not known: it proves nothing for others.
+    if (definition.authorize === null && identity.key !== anonymousKey)
+      this.#context.access.granted(topic.place, identity, wrapped.since)
     const hash = hashOf(topic, wrapped.cursor, body)
     if (hash === null) return payload
     this.#advertise(reply, topic, wrapped.cursor, hash)

@@ -80,7 +80,7 @@ export async function openSseStream(
     rotateAfter(context.rotateMs * (0.8 + Math.random() * 0.4), () =>
       bye(1001, 'Streams are renewed now and then.', 0),
     ),
-    expireWith(options.identity, outlet, () => bye(4440, 'Your credentials ran out.', 0)),
+    expireWith(options.identity, context.expiryGraceMs, outlet, () => bye(4440, 'Your credentials ran out.', 0)),
   )
   if (answer.closed) end()
   else answer.once('close', end)

@@ -228,7 +228,7 @@ export class WebSocketClient {
 
   #expireWithIdentity(session: Session): void {
     this.#cancelExpiry()
-    this.#cancelExpiry = expireWith(session.identity, this.#outlet, () =>
+    this.#cancelExpiry = expireWith(session.identity, this.#context.expiryGraceMs, this.#outlet, () =>
       this.#bye(closeCodes.expired, 'Your credentials ran out.', 0),
     )
   }
