@@ -42,6 +42,7 @@ export async function joinValue(
   for (;;) {
     await topic.ready(subscription.identity)
     if (!(await outlet.room())) return subscription.postpone(cursor)
+    if (cursor?.epoch === topic.state.epoch && position.hash === undefined) await topic.restate(cursor.offset)
     const state = topic.state
     const start = await valueStart(topic, cursor, position.hash, broker)
     if (subscription.ended) return

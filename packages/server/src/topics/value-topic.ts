@@ -1,5 +1,5 @@
 import { CrossfadeError, hashValue, applyPatch } from '@crossfade/protocol'
-import type { Broker, SourcePosition } from '../brokers/broker.ts'
+import type { Broker, Snapshot, SourcePosition } from '../brokers/broker.ts'
 import type { FlushCycle } from '../connections/flush-cycle.ts'
 import { identityOf, type Identity } from '../identity/principal.ts'
 import { Batch } from './batch.ts'
@@ -43,7 +43,11 @@ export class ValueTopic extends LiveTopic {
   readonly #schedule: LoadSchedule
   #cause: Cause = { at: Date.now() }
   #snapshots: { head: number; epoch: string; batch: Batch } | null = null
-  #equality: string | null = null
+  /** The hash without the ignored fields, of the value with the hash `of`. */
+  #equality: { readonly of: string; readonly hash: string } | null = null
+  /** Where the value was stored without a new entry: answers given at this offset may be older than it. */
+  #initialAt: number | null = null
+  #closed = false
   #lender: Identity | null = null
   /** Counts changes that came while nobody needed the value: a load that began before one must not be stored after it. */
   #marks = 0
@@ -70,7 +74,7 @@ export class ValueTopic extends LiveTopic {
 
   /** A change of the database, or doubt about the value, touches the topic. */
   invalidate(cause: Cause = { at: Date.now() }): void {
-    this.#cause = cause
+    this.#cause = later(this.#cause, cause)
     if (this.needed) {
       this.#schedule.want()
       return
@@ -110,7 +114,18 @@ export class ValueTopic extends LiveTopic {
     if (!this.needed) this.#schedule.pause()
   }
 
+  /**
+   * A client at the newest offset cannot say what it holds: after a plain answer that may be older than the first value which was
+   * stored at that offset. A new entry of the same value lets it be told (R6).
+   */
+  async restate(offset: number): Promise<void> {
+    const { snapshot, head } = this.state
+    if (snapshot === null || head !== offset || this.#initialAt !== offset) return
+    await this.#ports.broker.append(this.place.key, { kind: 'value', value: snapshot, patch: '[]' })
+  }
+
   override close(): void {
+    this.#closed = true
     this.#schedule.stop()
     super.close()
   }
@@ -160,7 +175,6 @@ export class ValueTopic extends LiveTopic {
   }
 
   protected override afterReset(): void {
-    this.#equality = null
     if (this.needed) this.#schedule.want()
   }
 
@@ -181,6 +195,7 @@ export class ValueTopic extends LiveTopic {
       if (error instanceof EndpointFailure) await this.#failed(error, identity)
       throw error
     }
+    if (this.#closed) throw new CrossfadeError('server_error', `The topic "${this.place.name}" was closed. Try again.`)
     this.#refuseForeign(answer)
     this.#ports.granted(this.place, identity, since)
     if (marks === this.#marks) await this.#store(answer, cause)
@@ -215,7 +230,6 @@ export class ValueTopic extends LiveTopic {
     } else if (isGone) {
       this.endAll('gone', `The endpoint of "${name}" answers ${failure.status}: it is gone.`)
       // Nobody gets the last value of what is no more.
-      this.#equality = null
       await this.#ports.broker.append(key, { kind: 'mark' })
     }
   }
@@ -235,11 +249,10 @@ export class ValueTopic extends LiveTopic {
     const { key } = this.place
     const { snapshot } = this.state
     const value = { data: answer.text, hash: answer.hash, at: cause.at }
-    const equality = this.equalityOf(answer)
     if (snapshot === null) {
-      await broker.append(key, { kind: 'initial', value })
+      this.#initialAt = await broker.append(key, { kind: 'initial', value })
       this.cycle.topic(this)
-    } else if (equality !== (this.#equality ?? snapshot.hash)) {
+    } else if (this.equalityOf(answer) !== this.#equalityOfStored(snapshot)) {
       const patch = difference(snapshot.data, answer)
       await broker.append(key, {
         kind: 'value',
@@ -248,7 +261,14 @@ export class ValueTopic extends LiveTopic {
         ...(cause.from === undefined ? {} : { from: cause.from }),
       })
     }
-    this.#equality = equality
+  }
+
+  #equalityOfStored({ hash, data }: Snapshot): string {
+    if (this.place.definition.ignore.length === 0) return hash
+    if (this.#equality?.of !== hash) {
+      this.#equality = { of: hash, hash: this.equalityOf({ value: JSON.parse(data), hash }) }
+    }
+    return this.#equality.hash
   }
 
   /** The hash by which two answers are told apart: without the fields that the route ignores. */
@@ -269,6 +289,13 @@ export class ValueTopic extends LiveTopic {
   /** Whether an answer that the endpoint gave elsewhere is what this topic holds, too. */
   agrees(answer: { value: unknown; hash: string }): boolean {
     const { snapshot } = this.state
-    return snapshot === null || this.equalityOf(answer) === (this.#equality ?? snapshot.hash)
+    return snapshot === null || this.equalityOf(answer) === this.#equalityOfStored(snapshot)
   }
+}
+
+/** A feed that starts again repeats earlier positions: what is read now includes the later ones all the same. */
+function later(before: Cause, now: Cause): Cause {
+  const isEarlier =
+    now.from !== undefined && now.from.source === before.from?.source && now.from.position < before.from.position
+  return isEarlier ? before : now
 }
