@@ -1,0 +1,38 @@
+/** What the product's endpoints answer. */
+export interface Order {
+  id: number
+  item: string
+  quantity: number
+  status: string
+  version: number
+  updatedAt: string
+}
+export interface Board {
+  orders: Order[]
+}
+export interface Notifications {
+  unread: number
+  latest: { id: number; text: string; readAt: string | null; createdAt: string }[]
+}
+export interface Message {
+  id: number
+  author: string
+  text: string
+  at: string
+}
+export interface Chat {
+  messages: Message[]
+}
+export interface Prices {
+  prices: Record<string, number>
+}
+
+/** The endpoints that the page shows, and the features that they belong to. */
+export const endpoints = {
+  board: '/api/orders',
+  notifications: '/api/notifications',
+  chat: '/api/rooms/general/messages?limit=6',
+  prices: '/api/prices',
+} as const
+
+export const pollEveryMs = 5_000

@@ -1,0 +1,60 @@
+import { element, find } from './element.ts'
+import { Faders } from './faders.ts'
+import { Meter } from './meter.ts'
+import { NetworkPanel } from './network.ts'
+import { startPolling } from './polling.ts'
+import { startPushing } from './pushing.ts'
+import { Side } from './side.ts'
+
+const nameKey = 'demo-name'
+const name = localStorage.getItem(nameKey) ?? `Guest ${Math.floor(Math.random() * 900) + 100}`
+
+await logIn(name)
+const pollMeter = new Meter(find('[data-meter="poll"]'))
+const pushMeter = new Meter(find('[data-meter="push"]'))
+startPolling(new Side(find('[data-side="poll"]'), pollMeter), pollMeter)
+startPushing(new Side(find('[data-side="push"]'), pushMeter), pushMeter, new Faders(), new NetworkPanel())
+handForms()
+void showHowToWrite()
+
+async function post(url: string, body: object): Promise<Response> {
+  return fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
+}
+
+async function logIn(who: string): Promise<void> {
+  await post('/api/login', { name: who })
+  localStorage.setItem(nameKey, who)
+  find<HTMLInputElement>('#name').value = who
+}
+
+function handForms(): void {
+  onSubmit('#login', async (fields) => {
+    await logIn(String(fields.get('name')))
+    location.reload()
+  })
+  onSubmit('#order', (fields) =>
+    post('/api/orders', { item: fields.get('item'), quantity: Number(fields.get('quantity')) }),
+  )
+  onSubmit('#say', (fields) => post('/api/rooms/general/messages', { text: fields.get('text') }))
+}
+
+function onSubmit(selector: string, send: (fields: FormData) => Promise<unknown>): void {
+  const form = find<HTMLFormElement>(selector)
+  form.addEventListener('submit', (event) => {
+    event.preventDefault()
+    void send(new FormData(form)).then(() => {
+      if (selector !== '#login') form.reset()
+    })
+  })
+}
+
+async function showHowToWrite(): Promise<void> {
+  const { databaseUrl } = (await (await fetch('/demo/info')).json()) as { databaseUrl: string }
+  find('#psql').append(
+    element(
+      'span',
+      {},
+      `psql ${databaseUrl}\nUPDATE orders SET status = 'shipped', version = version + 1, updated_at = now() WHERE id = 1;`,
+    ),
+  )
+}

@@ -1,0 +1,65 @@
+import { postgresReplication } from '@crossfade/changefeed/postgres-replication'
+import crossfade from '@crossfade/server'
+import Fastify, { type FastifyError, type FastifyInstance } from 'fastify'
+import { openDatabase } from './database.ts'
+import { principalOf, registerIdentity, Tokens } from './identity.ts'
+import { Middlebox } from './middlebox.ts'
+import { migrate } from './migrate.ts'
+import { registerPage } from './page.ts'
+import { problem } from './problem.ts'
+import { registerNotifications } from './routes/notifications.ts'
+import { registerOrders } from './routes/orders.ts'
+import { registerPrices } from './routes/prices.ts'
+import { registerRooms } from './routes/rooms.ts'
+import { simulate } from './simulate.ts'
+import { registerStages } from './stages.ts'
+
+/** What the demo is started with. */
+export interface AppOptions {
+  readonly databaseUrl: string
+  /** Whether other people's work is simulated. */
+  readonly simulate: boolean
+  /** Name of the replication slot. Default `crossfade_demo`. */
+  readonly slot?: string
+  /** Where the built page is; `null`: only the API. */
+  readonly pageFolder: string | null
+}
+
+/** The product: an ordinary polling application, wrapped. */
+export async function buildApp(options: AppOptions): Promise<{ app: FastifyInstance; operatorToken: string }> {
+  const database = openDatabase(options.databaseUrl)
+  await migrate(database.$client)
+  const tokens = await Tokens.load(database)
+  const app = Fastify({ forceCloseConnections: 'idle', routerOptions: { maxParamLength: 300 } })
+  app.addHook('onClose', () => database.$client.end())
+  app.setErrorHandler((error: FastifyError, _request, reply) => {
+    const status = error.statusCode ?? 500
+    return problem(reply, status, status < 500 ? error.message : 'The server failed.')
+  })
+
+  await registerIdentity(app, database, tokens)
+  new Middlebox('/crossfade').install(app)
+  await app.register(crossfade, {
+    feed: postgresReplication({ connectionString: options.databaseUrl, slot: options.slot ?? 'crossfade_demo' }),
+    authenticate: ({ headers }) => principalOf(tokens, headers),
+    operator: (request) => request.headers.authorization === `Bearer ${tokens.operator}`,
+    rollout: {
+      'order-board': { stage: 'push' },
+      'order-page': { stage: 'push' },
+      notifications: { stage: 'push' },
+      chat: { stage: 'push' },
+      prices: { stage: 'push' },
+    },
+  })
+  registerOrders(app, database)
+  registerNotifications(app, database)
+  registerRooms(app, database)
+  registerPrices(app, database)
+  registerStages(app)
+  if (options.pageFolder !== null) await registerPage(app, options.pageFolder, options.databaseUrl)
+  if (options.simulate) {
+    const stop = simulate(database)
+    app.addHook('preClose', async () => stop())
+  }
+  return { app, operatorToken: tokens.operator }
+}

@@ -1,0 +1,70 @@
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { buildApp } from './app.ts'
+import { buildPage } from './page.ts'
+import { startPostgres } from './postgres.ts'
+
+const defaultFolder = fileURLToPath(new URL('../.data', import.meta.url))
+const { PORT = '3000', HOST = '127.0.0.1', DATABASE_URL, DEMO_SIMULATE = '1', DEMO_DATA = defaultFolder } = process.env
+
+/** What must be ended, last first. */
+const cleanups: (() => Promise<void>)[] = []
+let ending: Promise<void> | null = null
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void end(0))
+// Whoever started us is gone: nobody would stop us.
+process.once('disconnect', () => void end(0))
+
+try {
+  await main()
+} catch (error) {
+  if (ending === null) console.error(`The demo did not start: ${messageOf(error)}`)
+  await end(1)
+}
+
+async function main(): Promise<void> {
+  const port = readPort()
+  const databaseUrl = DATABASE_URL ?? (await ownDatabase())
+  console.log(`Database ${databaseUrl}`)
+  const pageFolder = await buildPage()
+  const { app, operatorToken } = await buildApp({ databaseUrl, simulate: DEMO_SIMULATE !== '0', pageFolder })
+  cleanups.push(() => app.close())
+  const origin = await app.listen({ port, host: HOST })
+  console.log(`Operator token ${operatorToken}`)
+  console.log(`Crossfade demo ready on ${origin}`)
+}
+
+async function ownDatabase(): Promise<string> {
+  console.log('Starting PostgreSQL …')
+  const postgres = await startPostgres(DEMO_DATA)
+  cleanups.push(() => postgres.stop())
+  if (!postgres.dataFolder.startsWith(join(DEMO_DATA)))
+    console.log(`Its data is in ${postgres.dataFolder}, where its user can reach it.`)
+  return postgres.url
+}
+
+function readPort(): number {
+  const port = Number(PORT)
+  if (Number.isInteger(port) && port >= 0 && port < 65_536) return port
+  throw new Error(`PORT must be a number from 0 to 65535, got "${PORT}".`)
+}
+
+/** Drains and stops, once, however often it is asked. */
+function end(code: number): Promise<void> {
+  ending ??= (async () => {
+    for (const cleanup of cleanups.toReversed()) {
+      await cleanup().catch((error: unknown) => {
+        console.error(messageOf(error))
+      })
+    }
+    process.exit(code)
+  })()
+  return ending
+}
+
+function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  if ((error as NodeJS.ErrnoException).code === 'EADDRINUSE')
+    return `the port ${PORT} is taken. Set PORT to another, or to 0 for any.`
+  return error.message
+}
