@@ -1,4 +1,4 @@
-import type {} from '@fastify/websocket'
+/// <reference types="@fastify/websocket" />
 import { applyPatch, type PatchOperation } from '@crossfade/protocol'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'

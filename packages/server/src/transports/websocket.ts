@@ -35,9 +35,7 @@ export function registerWebSocket(scope: FastifyInstance, context: TransportCont
 function requireKnownVersion(request: FastifyRequest): void {
   const offered = request.headers['sec-websocket-protocol']
   if (offered === undefined) return
-  const names = String(offered)
-    .split(',')
-    .map((name) => name.trim())
+  const names = offered.split(',').map((name) => name.trim())
   if (names.includes(subprotocol)) return
   throw new CrossfadeError(
     'unsupported_version',
