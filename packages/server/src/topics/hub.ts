@@ -7,7 +7,8 @@ import { LogTopic } from './log-topic.ts'
 import type { TopicRegistry } from './registry.ts'
 import { ValueTopic, type ValueTopicPorts } from './value-topic.ts'
 
-const sweepMs = 5_000
+const maxSweepMs = 5_000
+const minSweepMs = 10
 
 /** The topics that somebody on this server uses, by broker key; cold ones cost nothing (DESIGN §3.2). */
 export class Hub {
@@ -27,7 +28,7 @@ export class Hub {
     this.#registry = registry
     this.#ports = ports
     this.#warmMs = warmMs
-    this.#sweeper = setInterval(() => this.#sweep(), sweepMs)
+    this.#sweeper = setInterval(() => this.#sweep(), Math.min(maxSweepMs, Math.max(minSweepMs, warmMs / 4)))
     this.#sweeper.unref()
   }
 

@@ -1,0 +1,62 @@
+import { parseHeader } from '@crossfade/protocol'
+import { afterEach, describe, expect, it } from 'vitest'
+import { ofType, openShop, poll, type Shop } from './shop.ts'
+
+let shop: Shop
+afterEach(() => shop.app.close())
+
+async function untilCold(): Promise<void> {
+  await expect.poll(async () => (await shop.app.inject('/crossfade/health')).json()).toMatchObject({ topics: 0 })
+}
+
+/** Reads the endpoint as a client does: the answer's place and hash. */
+async function read(url: string): Promise<{ cursor: string; hash: string }> {
+  const header = parseHeader(String((await shop.app.inject(url)).headers['crossfade']))
+  return { cursor: header?.cursor ?? '', hash: header?.hash ?? '' }
+}
+
+describe('a topic that nobody uses', () => {
+  it('is forgotten, and a cursor from before is not recovered (R8)', async () => {
+    shop = await openShop({ warmMs: 20 })
+    const before = await read('/api/orders/1')
+    await untilCold()
+    await shop.putOrder(1, 2)
+    const answer = await poll(shop, { 'orders/1': before })
+    expect(ofType(answer.messages, 'subscribed')).toMatchObject([{ recovered: false }])
+    expect(ofType(answer.messages, 'event')).toMatchObject([{ event: 'snapshot', data: { id: 1, version: 2 } }])
+  })
+
+  it('takes a cursor of another topic that went cold further along for what it is not (R4)', async () => {
+    shop = await openShop({ warmMs: 20 })
+    shop.orders.set(2, { id: 2, version: 1 })
+    const early = await read('/api/orders/2')
+    for (let version = 2; version < 9; version++) {
+      await read('/api/orders/1')
+      await shop.putOrder(1, version)
+    }
+    await untilCold()
+    await shop.putOrder(2, 2)
+    const late = await read('/api/orders/2')
+    expect(late.cursor > early.cursor).toBe(true)
+    const answer = await poll(shop, { 'orders/2': early })
+    expect(ofType(answer.messages, 'subscribed')).toMatchObject([{ recovered: false }])
+  })
+
+  it('keeps what it had of a log, whose history outlives its listeners (R3)', async () => {
+    shop = await openShop({ warmMs: 20 })
+    const { topics } = await poll(shop, { 'ticks/a': {} })
+    await untilCold()
+    await shop.app.crossfade.publish('ticks/a', 'tick', 1)
+    const answer = await poll(shop, topics)
+    expect(ofType(answer.messages, 'event')).toMatchObject([{ data: 1 }])
+    expect(answer.topics['ticks/a']?.cursor).not.toBe(topics['ticks/a']?.cursor)
+  })
+
+  it('tells a reader whose answer was overtaken by a change that nobody listened to (R8)', async () => {
+    shop = await openShop()
+    const before = await read('/api/orders/1')
+    await shop.putOrder(1, 2)
+    const answer = await poll(shop, { 'orders/1': { cursor: before.cursor } })
+    expect(ofType(answer.messages, 'event')).toMatchObject([{ event: 'snapshot', data: { id: 1, version: 2 } }])
+  })
+})
