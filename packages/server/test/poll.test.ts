@@ -188,4 +188,26 @@ describe('polling many topics', () => {
     const late = await poll(shop, { 'ticks/a': { history: 1000 } })
     expect(late.more).toBe(true)
   })
+
+  it('is disturbed by no overlapping, repeated or abandoned poll (R22, F12)', async () => {
+    shop = await openShop()
+    const origin = await shop.listen()
+    const start = await poll(shop, { 'rooms/a/messages': {} }, { headers: ann })
+    const abandoned = new AbortController()
+    const body = JSON.stringify({ topics: start.topics, wait: 20_000 })
+    const headers = { ...ann, 'content-type': 'application/json' }
+    const lost = fetch(`${origin}/crossfade/poll`, { method: 'POST', headers, body, signal: abandoned.signal }).catch(
+      () => null,
+    )
+    const held = [1, 2].map(() => poll(shop, start.topics, { wait: 20_000, headers: ann }))
+    await expect.poll(async () => (await shop.app.inject('/crossfade/health')).json().connections).toBe(3)
+    abandoned.abort()
+    await lost
+    await shop.say('a', 'one')
+    for (const answer of await Promise.all(held))
+      expect(ofType(answer.messages, 'event').map((event) => event.key)).toEqual(['1'])
+    const again = await poll(shop, start.topics, { headers: ann })
+    expect(ofType(again.messages, 'event').map((event) => event.key)).toEqual(['1'])
+    await expect.poll(async () => (await shop.app.inject('/crossfade/health')).json().connections).toBe(0)
+  })
 })

@@ -1,0 +1,71 @@
+import { parseHeader } from '@crossfade/protocol'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { ofType, openShop, poll, type Shop } from './shop.ts'
+import { Socket } from './socket.ts'
+
+let shop: Shop
+let origin: string
+beforeEach(async () => {
+  shop = await openShop({ rollout: { 'order-page': { stage: 'shadow', percent: 5 } } })
+  origin = await shop.listen()
+})
+afterEach(() => shop.app.close())
+
+const operator = { authorization: 'Bearer operator' }
+
+async function put(feature: string, payload: object | string, headers: Record<string, string> = operator) {
+  return shop.app.inject({
+    method: 'PUT',
+    url: `/crossfade/features/${feature}`,
+    headers: { 'content-type': 'application/json', ...headers },
+    payload,
+  })
+}
+
+describe('the rollout of a feature', () => {
+  it('reaches connections by a stage message and polls by their next answer and header (R61)', async () => {
+    const socket = await Socket.greet(origin)
+    const before = await poll(shop, { 'orders/1': {} })
+    const response = await put('order-page', { stage: 'push', percent: 100 })
+    expect(response.json()).toEqual({ feature: 'order-page', stage: 'push', percent: 100, rest: 'off' })
+    expect(await socket.next('stage')).toMatchObject({
+      feature: 'order-page',
+      stage: 'push',
+      percent: 100,
+      rest: 'off',
+    })
+    const after = await poll(shop, before.topics)
+    expect(ofType(after.messages, 'stage')).toMatchObject([{ feature: 'order-page', stage: 'push' }])
+    const endpoint = await shop.app.inject('/api/orders/1')
+    expect(parseHeader(String(endpoint.headers['crossfade']))).toMatchObject({ stage: 'push', percent: 100 })
+    socket.close()
+  })
+
+  it('wakes a held poll, and an announced stage does not keep later ones from being held (R61)', async () => {
+    const start = await poll(shop, { 'orders/1': {} })
+    const [event] = ofType(start.messages, 'event')
+    const position = { 'orders/1': { cursor: event?.cursor, hash: event?.hash } }
+    const held = poll(shop, position, { wait: 20_000 })
+    await expect.poll(async () => (await shop.app.inject('/crossfade/health')).json().connections).toBe(1)
+    await put('order-page', { stage: 'off' })
+    expect(ofType((await held).messages, 'stage')[0]).toMatchObject({ stage: 'off' })
+    const next = poll(shop, position, { wait: 20_000 })
+    await expect.poll(async () => (await shop.app.inject('/crossfade/health')).json().connections).toBe(1)
+    await shop.putOrder(1, 2)
+    expect(ofType((await next).messages, 'event').length).toBe(1)
+  })
+
+  it('is changed by the operator only, and bad values change nothing', async () => {
+    expect((await put('order-page', { stage: 'push' }, {})).statusCode).toBe(403)
+    expect((await put('order-page', { stage: 'push' }, { authorization: 'Bearer ann-token' })).statusCode).toBe(403)
+    for (const bad of [{ stage: 'full' }, { percent: 101 }, { percent: 1.5 }, { rest: 'on' }, '[]', '{']) {
+      expect((await put('order-page', bad)).json()).toMatchObject({ status: 400, code: 'malformed' })
+    }
+    expect((await put('no-such-feature', { stage: 'push' })).json()).toMatchObject({
+      status: 404,
+      code: 'unknown_feature',
+    })
+    const list = await shop.app.inject({ url: '/crossfade/features', headers: operator })
+    expect(list.json().features).toContainEqual({ feature: 'order-page', stage: 'shadow', percent: 5, rest: 'off' })
+  })
+})
