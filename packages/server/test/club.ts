@@ -98,6 +98,21 @@ export async function openClub(options: CrossfadeOptions = {}): Promise<Club> {
     { config: { crossfade: { topic: 'team', audience: { group: (who: Principal) => String(who['group']) } } } },
     loggedIn((user) => value(groups[user] as string)),
   )
+  // Whose it is, only the credentials say; the group shares a key, and yet nobody's desk is another's.
+  app.get(
+    '/desk',
+    {
+      config: {
+        crossfade: {
+          topic: 'desk/:user',
+          params: userParams,
+          audience: { group: (who: Principal) => String(who['group']) },
+        },
+      },
+    },
+    loggedIn(value),
+  )
+  app.get('/inbox', { config: { crossfade: { log: 'inbox/:user', key: 'id', params: userParams } } }, loggedIn(value))
   app.get('/news/:id', { config: { crossfade: { topic: 'news/:id', audience: 'public' } } }, () =>
     Promise.resolve(value('everybody')),
   )
@@ -137,6 +152,7 @@ export async function openClub(options: CrossfadeOptions = {}): Promise<Club> {
       }
       for (const user of users) {
         app.crossfade.invalidate(`mine/${user}`)
+        app.crossfade.invalidate(`desk/${user}`)
         app.crossfade.invalidate(`users/${user}/box`)
       }
     },
@@ -149,7 +165,11 @@ export async function openClub(options: CrossfadeOptions = {}): Promise<Club> {
         { id: n, owner: stamp(`room ${room}`) },
         { key: String(n) },
       )
-      for (const user of users) await app.crossfade.publish(`letters/${user}`, 'letter', { owner: stamp(user), n })
+      for (const user of users) {
+        for (const topic of [`letters/${user}`, `inbox/${user}`]) {
+          await app.crossfade.publish(topic, 'letter', { id: n, owner: stamp(user) })
+        }
+      }
     },
   }
 }

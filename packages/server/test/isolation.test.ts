@@ -26,7 +26,7 @@ const topics: readonly string[] = [
   'greeting',
   'careless',
   'markers',
-  ...users.flatMap((user) => [`mine/${user}`, `users/${user}/box`, `letters/${user}`]),
+  ...users.flatMap((user) => [`mine/${user}`, `users/${user}/box`, `letters/${user}`, `desk/${user}`, `inbox/${user}`]),
   ...rooms.map((room) => `rooms/${room}/talk`),
 ]
 const paths: readonly string[] = [
@@ -37,6 +37,8 @@ const paths: readonly string[] = [
   '/greeting',
   '/careless',
   '/mine',
+  '/desk',
+  '/inbox',
   ...users.map((user) => `/users/${user}/box`),
   ...rooms.map((room) => `/rooms/${room}/talk`),
 ]
@@ -92,7 +94,9 @@ class Crowd {
       const own = [
         'news/1',
         'greeting',
-        ...(user === null ? [] : ['me', 'team', `mine/${user}`, `users/${user}/box`, `letters/${user}`]),
+        ...(user === null
+          ? []
+          : ['me', 'team', `mine/${user}`, `desk/${user}`, `inbox/${user}`, `users/${user}/box`, `letters/${user}`]),
         ...rooms.filter((room) => this.entered.has(`${String(user)} ${room}`)).map((room) => `rooms/${room}/talk`),
       ]
       await this.#openSocket(visitor)

@@ -6,7 +6,7 @@ import { format } from 'jsondiffpatch/formatters/jsonpatch'
 const maxComparedLength = 128 * 1024
 
 const differ = create({
-  objectHash: (element, index) => identityOf(element) ?? `$${index ?? ''}`,
+  objectHash: (element: object | null, index) => identityOf(element) ?? `$${index ?? ''}`,
   arrays: { detectMove: false },
   cloneDiffValues: false,
 })
@@ -38,7 +38,8 @@ function leadsTo(base: unknown, operations: readonly PatchOperation[], hash: str
 }
 
 /** Elements with an id are the same element wherever they stand. */
-function identityOf(element: object): string | undefined {
+function identityOf(element: object | null): string | undefined {
+  if (element === null) return undefined
   const { id, key } = element as { id?: unknown; key?: unknown }
   const identity = id ?? key
   return typeof identity === 'string' || typeof identity === 'number' ? String(identity) : undefined

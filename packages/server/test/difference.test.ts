@@ -1,0 +1,60 @@
+import { applyPatch, hashValue, type PatchOperation } from '@crossfade/protocol'
+import * as fc from 'fast-check'
+import { describe, expect, it, vi } from 'vitest'
+import { difference } from '../src/topics/difference.ts'
+
+const library = vi.hoisted(() => ({ spoil: false }))
+vi.mock('jsondiffpatch/formatters/jsonpatch', async (load) => {
+  const real = await load<typeof import('jsondiffpatch/formatters/jsonpatch')>()
+  const format: typeof real.format = (delta) => (library.spoil ? real.format(delta).slice(1) : real.format(delta))
+  return { ...real, format }
+})
+
+function of(value: unknown): { text: string; value: unknown; hash: string } {
+  return { text: JSON.stringify(value), value, hash: hashValue(value) }
+}
+
+/** Objects like those of endpoints: lists of things with ids among other values. */
+const thing = fc.record({
+  id: fc.nat(6),
+  name: fc.string({ maxLength: 12 }),
+  tags: fc.array(fc.nat(3), { maxLength: 4 }),
+})
+const answer = fc.oneof(
+  fc.jsonValue(),
+  fc.record({ things: fc.array(thing, { maxLength: 8 }), total: fc.nat(), note: fc.string({ maxLength: 40 }) }),
+)
+
+describe('the patch between two values', () => {
+  it('leads from one to the other, whatever they are (R6)', () => {
+    fc.assert(
+      fc.property(answer, answer, (before, after) => {
+        const [from, to] = [JSON.parse(JSON.stringify(before)), JSON.parse(JSON.stringify(after))] as [unknown, unknown]
+        const patch = difference(JSON.stringify(from), of(to))
+        const result = patch === null ? to : applyPatch(from, JSON.parse(patch) as PatchOperation[])
+        expect(hashValue(result)).toBe(hashValue(to))
+      }),
+      { numRuns: 500, seed: 11 },
+    )
+  })
+
+  it('is not sent when it is longer than the value, or the values are long', () => {
+    expect(difference('1', of(2))).toBeNull()
+    const long = 'x'.repeat(200_000)
+    expect(difference(JSON.stringify({ long, n: 1 }), of({ long, n: 2 }))).toBeNull()
+    expect(difference(JSON.stringify({ n: 1, pad: 'x'.repeat(100) }), of({ n: 2, pad: 'x'.repeat(100) }))).toBe(
+      '[{"op":"replace","path":"/n","value":2}]',
+    )
+  })
+
+  it('reaches nobody when it is wrong: the value does instead', () => {
+    const [before, after] = [
+      { n: 1, m: 1, pad: 'x'.repeat(200) },
+      { n: 2, m: 2, pad: 'x'.repeat(200) },
+    ]
+    expect(difference(JSON.stringify(before), of(after))).not.toBeNull()
+    library.spoil = true
+    expect(difference(JSON.stringify(before), of(after))).toBeNull()
+    library.spoil = false
+  })
+})
