@@ -38,6 +38,21 @@ describe('the patch between two values', () => {
     )
   })
 
+  it('is not sent when the names of members are those of every object', () => {
+    for (const name of ['toString', 'valueOf', 'constructor', 'hasOwnProperty', '__proto__']) {
+      const named = JSON.parse(`{"${name}":{"a":1},"pad":"${'x'.repeat(100)}"}`) as unknown
+      const without = { pad: 'x'.repeat(100) }
+      for (const [from, to] of [
+        [named, without],
+        [without, named],
+      ] as const) {
+        const patch = difference(JSON.stringify(from), of(to))
+        const result = patch === null ? to : applyPatch(from, JSON.parse(patch) as PatchOperation[])
+        expect([name, hashValue(result)]).toEqual([name, hashValue(to)])
+      }
+    }
+  })
+
   it('is not sent when it is longer than the value, or the values are long', () => {
     expect(difference('1', of(2))).toBeNull()
     const long = 'x'.repeat(200_000)

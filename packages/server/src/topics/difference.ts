@@ -23,10 +23,20 @@ const differ = create({
 export function difference(before: string, after: { text: string; value: unknown; hash: string }): string | null {
   if (before.length > maxComparedLength || after.text.length > maxComparedLength) return null
   const base: unknown = JSON.parse(before)
-  const operations = format(differ.diff(base, after.value)) as PatchOperation[]
+  const operations = operationsBetween(base, after.value)
+  if (operations === null) return null
   const patch = JSON.stringify(operations)
   if (patch.length >= after.text.length) return null
   return leadsTo(base, operations, after.hash) ? patch : null
+}
+
+/** @returns `null` when the library cannot compare them: it takes a member that one value lacks, such as `toString`, for a function. */
+function operationsBetween(before: unknown, after: unknown): readonly PatchOperation[] | null {
+  try {
+    return format(differ.diff(before, after)) as PatchOperation[]
+  } catch {
+    return null
+  }
 }
 
 function leadsTo(base: unknown, operations: readonly PatchOperation[], hash: string): boolean {
