@@ -6,8 +6,8 @@ export class Emitter<Events extends Record<string, unknown>> {
   on<Name extends keyof Events>(name: Name, listener: (event: Events[Name]) => void): () => void {
     const listeners = this.#listeners.get(name) ?? new Set()
     this.#listeners.set(name, listeners)
-    listeners.add(listener as (event: never) => void)
-    return () => listeners.delete(listener as (event: never) => void)
+    listeners.add(listener)
+    return () => listeners.delete(listener)
   }
 
   emit<Name extends keyof Events>(name: Name, event: Events[Name]): void {

@@ -16,7 +16,7 @@ export interface Environment {
 }
 
 /** What a timer is differs between browsers and Node. */
-export type Timer = ReturnType<typeof setTimeout> | number
+export type Timer = ReturnType<typeof setTimeout>
 
 /** The part of a WebSocket that the client uses; browsers, Node 22 and the package `ws` have it. */
 export interface WebSocketLike {
@@ -38,7 +38,7 @@ export function environmentOf(replacements: Partial<Environment> = {}): Environm
     now: Date.now,
     random: Math.random,
     setTimeout: (run, ms) => setTimeout(run, ms),
-    clearTimeout: (timer) => clearTimeout(timer as number),
+    clearTimeout: (timer) => clearTimeout(timer),
     onWake,
     onSleep,
   }
@@ -52,8 +52,10 @@ function onWake(run: () => void): () => void {
   }
   return listen([
     [document, 'visibilitychange', visible],
-    [globalThis as unknown as EventTarget, 'online', run],
-    [globalThis as unknown as EventTarget, 'pageshow', run],
+    [globalThis, 'online', run],
+    // It is wrong at times (F22): a moment to test, no more.
+    [globalThis, 'offline', run],
+    [globalThis, 'pageshow', run],
     [document, 'resume', run],
   ])
 }
@@ -67,7 +69,7 @@ function onSleep(run: () => void): () => void {
   }
   return listen([
     [document, 'visibilitychange', visibility],
-    [globalThis as unknown as EventTarget, 'pagehide', run],
+    [globalThis, 'pagehide', run],
   ])
 }
 

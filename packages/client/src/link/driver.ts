@@ -2,9 +2,10 @@ import { paths, type ServerMessage } from '@crossfade/protocol'
 import type { Environment, Timer } from '../environment.ts'
 import type { Timing } from '../timing.ts'
 import type { TopicSubscription } from '../topics/subscription.ts'
+import { HoldMemory } from '../transports/hold-memory.ts'
 import { openLongPoll, openShortPoll } from '../transports/poll.ts'
 import { openSse } from '../transports/sse.ts'
-import type { OpenTransport, Transport, TransportEnd, TransportName, TransportPort } from '../transports/transport.ts'
+import type { OpenTransport, Transport, TransportEnd, TransportName } from '../transports/transport.ts'
 import { openWebSocket } from '../transports/websocket.ts'
 import { initialLink, stepLink, type LinkEffect, type LinkEvent, type LinkState } from './machine.ts'
 
@@ -23,17 +24,29 @@ export interface LinkPort {
   readonly ladder: readonly TransportName[]
   token(refresh: boolean): Promise<string | undefined>
   subscriptions(): Iterable<TopicSubscription>
-  message(message: ServerMessage): void
+  /** @param id of the subscription that the message belongs to, where the transport knows it. */
+  message(message: ServerMessage, id: string | undefined): void
   changed(state: LinkState): void
+}
+
+/** One try of a transport. It is known before the transport is, which may end while it is being made. */
+interface Attempt {
+  readonly rung: number
+  transport: Transport | null
+  tokenFailed: boolean
 }
 
 /** Runs the machine: opens and closes transports, waits, probes, climbs. */
 export class LinkDriver {
   readonly #port: LinkPort
   readonly #stops: (() => void)[]
+  readonly #hold: HoldMemory
+  /** What happened and is not dealt with yet: what an effect causes waits for the effect's end. */
+  readonly #queue: (() => void)[] = []
+  #isBusy = false
   #state: LinkState
-  #transport: Transport | null = null
-  #climber: Transport | null = null
+  #current: Attempt | null = null
+  #climber: Attempt | null = null
   #timer: Timer | null = null
   #climbTimer: Timer | null = null
   #refresh = false
@@ -42,9 +55,10 @@ export class LinkDriver {
   constructor(port: LinkPort) {
     this.#port = port
     this.#state = initialLink(port.ladder)
+    this.#hold = new HoldMemory(port.timing.holdMs)
     this.#stops = [
-      port.environment.onWake(() => this.send({ type: 'wake' })),
-      port.environment.onSleep(() => this.send({ type: 'sleep' })),
+      port.environment.onWake(() => this.#send({ type: 'wake' })),
+      port.environment.onSleep(() => this.#send({ type: 'sleep' })),
     ]
   }
 
@@ -55,50 +69,71 @@ export class LinkDriver {
   /** What is wanted has changed. */
   sync(): void {
     const isWanted = !this.#port.subscriptions()[Symbol.iterator]().next().done
-    this.send({ type: isWanted ? 'wanted' : 'unwanted' })
-    if (this.#state.phase === 'live') this.#transport?.sync()
+    this.#send({ type: isWanted ? 'wanted' : 'unwanted' })
+    this.#enqueue(() => {
+      if (this.#state.phase === 'live') this.#current?.transport?.sync()
+    })
   }
 
-  send(event: LinkEvent): void {
+  close(): void {
+    this.#send({ type: 'unwanted' })
+    this.#enqueue(() => {
+      this.#closed = true
+      for (const stop of this.#stops) stop()
+      this.#clearTimer()
+    })
+  }
+
+  #send(event: LinkEvent): void {
+    this.#enqueue(() => this.#step(event))
+  }
+
+  #enqueue(task: () => void): void {
     if (this.#closed) return
+    this.#queue.push(task)
+    if (this.#isBusy) return
+    this.#isBusy = true
+    try {
+      for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) next()
+    } finally {
+      this.#isBusy = false
+    }
+  }
+
+  #step(event: LinkEvent): void {
     const { environment, timing } = this.#port
     const before = this.#state
     const { state, effects } = stepLink(before, event, { now: environment.now(), random: environment.random, timing })
     this.#state = state
     if (before.phase === 'live' && state.phase !== 'live') this.#forget()
     for (const effect of effects) this.#run(effect)
+    // What was wanted while it proved itself is not subscribed yet.
+    if (before.phase !== 'live' && state.phase === 'live') this.#current?.transport?.sync()
     if (state !== before) this.#port.changed(state)
-  }
-
-  close(): void {
-    this.send({ type: 'unwanted' })
-    this.#closed = true
-    for (const stop of this.#stops) stop()
-    this.#clearTimer()
   }
 
   #run(effect: LinkEffect): void {
     switch (effect.type) {
       case 'open':
         this.#clearTimer()
-        this.#transport?.close()
-        this.#transport = this.#open(effect.transport)
+        this.#current?.transport?.close()
+        this.#launch(this.#state.rung, (attempt) => (this.#current = attempt))
         break
       case 'close':
         this.#clearTimer()
-        this.#transport?.close()
-        this.#transport = null
+        this.#current?.transport?.close()
+        this.#current = null
         break
       case 'check':
         void this.#check()
         break
       case 'wait':
         this.#clearTimer()
-        this.#timer = this.#port.environment.setTimeout(() => this.send({ type: 'timer' }), effect.ms)
+        this.#timer = this.#port.environment.setTimeout(() => this.#send({ type: 'timer' }), effect.ms)
         break
       case 'climb':
         this.#stopClimbing()
-        this.#climbTimer = this.#port.environment.setTimeout(() => this.#climb(0), effect.ms)
+        this.#climbTimer = this.#port.environment.setTimeout(() => this.#enqueue(() => this.#climb(0)), effect.ms)
         break
       case 'stopClimbing':
         this.#stopClimbing()
@@ -106,40 +141,53 @@ export class LinkDriver {
       case 'refreshToken':
         this.#refresh = true
         break
+      case 'test':
+        this.#current?.transport?.test?.()
+        break
     }
   }
 
-  #open(name: TransportName): Transport {
-    // Ends that come before the constructor returned belong to it all the same.
-    const holder: { transport: Transport | null } = { transport: null }
-    const isCurrent = (): boolean => holder.transport === null || this.#transport === holder.transport
-    holder.transport = opens[name](
-      this.#portOf({
-        proved: () => {
-          if (isCurrent()) this.send({ type: 'proved' })
-        },
-        ended: (end) => {
-          if (isCurrent()) this.send({ type: 'ended', ...end })
-        },
-      }),
-    )
-    return holder.transport
-  }
-
-  #portOf(calls: { proved(): void; ended(end: TransportEnd): void }): TransportPort {
+  #launch(rung: number, place: (attempt: Attempt) => void): void {
     const { environment, timing, base } = this.#port
-    return {
+    const attempt: Attempt = { rung, transport: null, tokenFailed: false }
+    place(attempt)
+    const name = this.#state.ladder[rung] as TransportName
+    attempt.transport = opens[name]({
       environment,
       timing,
       base,
-      token: () => {
-        const refresh = this.#refresh
-        this.#refresh = false
-        return this.#port.token(refresh)
-      },
+      hold: this.#hold,
+      token: (refresh) => this.#token(attempt, refresh),
       subscriptions: () => this.#port.subscriptions(),
-      message: (message) => this.#port.message(message),
-      ...calls,
+      message: (message, id) => this.#port.message(message, id),
+      proved: () => this.#enqueue(() => this.#proved(attempt)),
+      ended: (end) => this.#enqueue(() => this.#ended(attempt, end)),
+    })
+  }
+
+  async #token(attempt: Attempt, refresh = false): Promise<string | undefined> {
+    const isRefresh = refresh || this.#refresh
+    this.#refresh = false
+    try {
+      return await this.#port.token(isRefresh)
+    } catch (error) {
+      attempt.tokenFailed = true
+      throw error
+    }
+  }
+
+  #proved(attempt: Attempt): void {
+    if (attempt === this.#current) this.#step({ type: 'proved' })
+    else if (attempt === this.#climber) this.#arrive(attempt)
+  }
+
+  #ended(attempt: Attempt, end: TransportEnd): void {
+    // Without a token nothing can be said of the transport.
+    const event: TransportEnd = attempt.tokenFailed ? { reason: 'auth' } : end
+    if (attempt === this.#current) this.#step({ type: 'ended', ...event })
+    else if (attempt === this.#climber) {
+      this.#climber = null
+      this.#climb(attempt.rung + 1)
     }
   }
 
@@ -155,46 +203,36 @@ export class LinkDriver {
       // Nothing answers: the server, or the network.
     }
     environment.clearTimeout(timer)
-    this.send({ type: 'checked', reachable })
+    this.#send({ type: 'checked', reachable })
   }
 
   /** Tries the better rungs, best first; the present transport carries on until one is proved and takes over (F25). */
   #climb(rung: number): void {
-    this.#climbTimer = null
-    const name = this.#state.ladder[rung]
+    this.#clearClimbTimer()
     if (this.#state.phase !== 'live') return
-    if (rung >= this.#state.rung || name === undefined) {
-      this.send({ type: 'climbFailed' })
-      return
-    }
-    let decided = false
-    const climber = opens[name](
-      this.#portOf({
-        proved: () => {
-          if (decided) return
-          decided = true
-          this.#takeOver(climber, rung)
-        },
-        ended: (end) => {
-          if (this.#transport === climber) this.send({ type: 'ended', ...end })
-          if (decided) return
-          decided = true
-          this.#climber = null
-          this.#climb(rung + 1)
-        },
-      }),
-    )
-    this.#climber = climber
+    if (rung >= this.#state.rung) this.#step({ type: 'climbFailed' })
+    else this.#launch(rung, (attempt) => (this.#climber = attempt))
+  }
+
+  /** What gave way to short lives must live for a while before it is trusted again (F3). */
+  #arrive(climber: Attempt): void {
+    if (this.#state.reason !== 'unstable') return this.#takeOver(climber)
+    this.#climbTimer = this.#port.environment.setTimeout(() => {
+      this.#climbTimer = null
+      this.#enqueue(() => {
+        if (climber === this.#climber) this.#takeOver(climber)
+      })
+    }, this.#port.timing.shortLifeMs)
   }
 
   /** The new one is subscribed before the old one ends; what both bring is told apart by its cursor. */
-  #takeOver(climber: Transport, rung: number): void {
+  #takeOver(climber: Attempt): void {
+    const old = this.#current
     this.#climber = null
-    const old = this.#transport
-    this.#transport = climber
-    this.send({ type: 'climbed', rung })
-    climber.sync()
-    old?.close()
+    this.#current = climber
+    this.#step({ type: 'climbed', rung: climber.rung })
+    climber.transport?.sync()
+    old?.transport?.close()
   }
 
   /** No transport carries: nothing is live. */
@@ -203,10 +241,14 @@ export class LinkDriver {
   }
 
   #stopClimbing(): void {
+    this.#clearClimbTimer()
+    this.#climber?.transport?.close()
+    this.#climber = null
+  }
+
+  #clearClimbTimer(): void {
     if (this.#climbTimer !== null) this.#port.environment.clearTimeout(this.#climbTimer)
     this.#climbTimer = null
-    this.#climber?.close()
-    this.#climber = null
   }
 
   #clearTimer(): void {

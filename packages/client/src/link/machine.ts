@@ -64,6 +64,8 @@ export type LinkEffect =
   | { readonly type: 'climb'; readonly ms: number }
   | { readonly type: 'stopClimbing' }
   | { readonly type: 'refreshToken' }
+  /** Find out now whether the connection still lives. */
+  | { readonly type: 'test' }
 
 export interface Inputs {
   readonly now: number
@@ -101,7 +103,7 @@ export function initialLink(ladder: readonly TransportName[]): LinkState {
 /** What happens next. */
 export function stepLink(state: LinkState, event: LinkEvent, inputs: Inputs): Step {
   const handle = table[state.phase][event.type] as Handler<LinkEventType>
-  return handle(state, event as never, inputs)
+  return handle(state, event, inputs)
 }
 
 const stay = (state: LinkState): Step => ({ state, effects: [] })
@@ -136,13 +138,19 @@ function announced(state: LinkState, event: Extract<LinkEvent, { type: 'ended' }
   if (event.reason === 'auth') {
     if (state.refreshed) return backOff({ ...state, reason: 'auth' }, inputs)
     const next = open({ ...state, refreshed: true })
-    return { state: next.state, effects: [{ type: 'refreshToken' }, ...next.effects] }
+    return { state: next.state, effects: [{ type: 'stopClimbing' }, { type: 'refreshToken' }, ...next.effects] }
   }
   if (event.retryMs === null) {
     return { state: { ...state, phase: 'stopped', reason: 'refused' }, effects: [{ type: 'stopClimbing' }] }
   }
-  if (event.retryMs !== undefined) return wait({ ...state, attempt: 0 }, spreadMs(event.retryMs, inputs.random), inputs)
-  return null
+  return event.retryMs === undefined ? null : comeBack(state, event.retryMs, inputs)
+}
+
+/** Not before the server asked for; and ever later when what comes in between never works (F7). */
+function comeBack(state: LinkState, retryMs: number, inputs: Inputs): Step {
+  const askedMs = spreadMs(retryMs, inputs.random)
+  const ms = state.attempt === 0 ? askedMs : Math.max(askedMs, backoffMs(state.attempt, inputs.random))
+  return wait({ ...state, reason: state.reason ?? 'closed' }, ms, inputs)
 }
 
 /** A transport that never worked: either it is blocked or the server is down, and only a plain request tells which. */
@@ -169,9 +177,10 @@ const ended: Handler<'ended'> = (state, event, inputs) => {
   return backOff({ ...state, shortLives }, inputs)
 }
 
+/** Below the last rung the ladder begins anew, later: what blocked the better ones may have ended meanwhile. */
 function stepDown(state: LinkState, inputs: Inputs): Step {
-  if (state.rung + 1 >= state.ladder.length) return backOff({ ...state, shortLives: 0 }, inputs)
-  return open({ ...state, rung: state.rung + 1, attempt: 0, shortLives: 0 })
+  if (state.rung + 1 >= state.ladder.length) return backOff({ ...state, rung: 0, shortLives: 0 }, inputs)
+  return open({ ...state, rung: state.rung + 1, shortLives: 0 })
 }
 
 const checked: Handler<'checked'> = (state, event, inputs) =>
@@ -208,8 +217,18 @@ const climbFailed: Handler<'climbFailed'> = (state, _event, inputs) => {
   return { state: { ...state, climbs }, effects: [{ type: 'climb', ms: climbMs(climbs, inputs) }] }
 }
 
-/** The network may be another: begin again with the best. */
-const retryNow = (state: LinkState): Step => open({ ...state, attempt: 0 })
+/** Back from the cache or from sleep: the page is looked at, so at once. */
+const resume = (state: LinkState): Step => open({ ...state, attempt: 0 })
+
+/** The network may be back, for a whole office at the same moment: soon, but not all at once (F19, F22). */
+const retrySoon: Handler<'wake'> = (state, _event, inputs) => {
+  const ms = inputs.random() * 500
+  if (state.retryAt !== null && state.retryAt <= inputs.now + ms) return stay(state)
+  return { state: { ...state, attempt: 1, retryAt: inputs.now + ms }, effects: [{ type: 'wait', ms }] }
+}
+
+/** Waking proves nothing of the connection that was open before (F21, F22). */
+const test = (state: LinkState): Step => ({ state, effects: [{ type: 'test' }] })
 
 // No row and no cell may be missing: a new phase or event does not compile without its cells.
 const table: { readonly [Name in Phase]: Row } = {
@@ -258,7 +277,7 @@ const table: { readonly [Name in Phase]: Row } = {
     timer: stay,
     climbed,
     climbFailed,
-    wake: stay,
+    wake: test,
     sleep: toSleep,
   },
   waiting: {
@@ -270,7 +289,7 @@ const table: { readonly [Name in Phase]: Row } = {
     timer: open,
     climbed: stay,
     climbFailed: stay,
-    wake: retryNow,
+    wake: retrySoon,
     sleep: toSleep,
   },
   asleep: {
@@ -282,7 +301,7 @@ const table: { readonly [Name in Phase]: Row } = {
     timer: stay,
     climbed: stay,
     climbFailed: stay,
-    wake: retryNow,
+    wake: resume,
     sleep: stay,
   },
   stopped: {

@@ -2,28 +2,46 @@ import {
   CrossfadeError,
   parseCursor,
   type EventMessage,
+  type Reset,
   type ServerMessage,
+  type Subscribed,
   type SubscriptionMode,
   type TopicKind,
   type TopicPosition,
+  type Unsubscribed,
 } from '@crossfade/protocol'
 import { placeOf } from './log-state.ts'
 import { applyEvent, applyRest, applyStart, emptyValue, type RestAnswer, type ValueState } from './value-state.ts'
 
+/** Of which event a value is, and when its change was committed, ms since 1970. */
+export interface ValueInfo {
+  readonly cursor: string
+  readonly hash: string
+  readonly at: number
+}
+
 /** What a subscription tells its owner. */
 export interface SubscriptionHandlers {
   /** Value topics: another value. */
-  readonly onValue?: ((value: unknown, info: { cursor: string; hash: string; at: number }) => void) | undefined
+  readonly onValue?: ((value: unknown, info: ValueInfo) => void) | undefined
   /** Log topics: the next event, each once and in order. */
   readonly onEvent?: ((event: EventMessage) => void) | undefined
   /** Mode `changes`: something is new; re-read after a random time up to `waitMs`. */
   readonly onChanged?: ((waitMs: number) => void) | undefined
   /** Events were lost: read the endpoint again from its beginning and drop what is there by key (R4). */
   readonly onReset?: ((reason: string) => void) | undefined
-  /** The subscription was refused or ended by the server. */
-  readonly onEnd?: ((error: CrossfadeError) => void) | undefined
+  /** The subscription was refused or ended by the server; the error is `null` where that is as it should be. */
+  readonly onEnd?: ((error: CrossfadeError | null) => void) | undefined
   /** What the client held was wrong and is fetched anew. */
   readonly onDrift?: ((topic: string) => void) | undefined
+}
+
+/** Where a subscription begins. */
+export interface Beginning extends TopicPosition {
+  /** The value at `cursor`, if its holder has it. */
+  value?: unknown
+  /** When it was read, ms since 1970. */
+  at?: number
 }
 
 let count = 0
@@ -31,155 +49,183 @@ let count = 0
 /** One topic as the client follows it, whatever carries it at the moment. */
 export class TopicSubscription {
   readonly topic: string
-  readonly mode: SubscriptionMode
   readonly #handlers: SubscriptionHandlers
-  readonly #resubscribe: () => void
+  readonly #changed: () => void
   readonly #history: number | undefined
+  #mode: SubscriptionMode
+  #state: ValueState
+  #kind: TopicKind | null = null
+  #at = 0
   /** Changes with each `subscribe`: what belongs to an older one does not count. */
-  id: string
-  kind: TopicKind | null = null
-  #state: ValueState = emptyValue
-  /** No event counts before the server has answered a subscription that gave no cursor. */
-  #awaits: boolean
+  id: string = nextId()
   /** The server has accepted it on the present connection. */
   isLive = false
 
-  constructor(
-    topic: string,
-    position: TopicPosition & { value?: unknown },
-    handlers: SubscriptionHandlers,
-    resubscribe: () => void,
-  ) {
+  /** @param changed it is to be subscribed anew, under its new id. */
+  constructor(topic: string, beginning: Beginning, handlers: SubscriptionHandlers, changed: () => void) {
     this.topic = topic
-    this.mode = position.mode ?? 'events'
+    this.#mode = beginning.mode ?? 'events'
+    this.#history = beginning.history
+    this.#state = stateOf(beginning)
     this.#handlers = handlers
-    this.#resubscribe = resubscribe
-    this.#history = position.history
-    this.id = nextId()
-    if (position.cursor !== undefined) {
-      this.#state = { cursor: position.cursor, hash: position.hash ?? null, value: position.value, takesAny: false }
-    }
-    this.#awaits = position.cursor === undefined
+    this.#changed = changed
   }
 
-  /** Where the client stands, for a `subscribe` or a poll. */
-  get position(): TopicPosition {
-    const { cursor, hash } = this.#state
-    return {
-      ...(cursor === null ? {} : { cursor }),
-      ...(cursor !== null && hash !== null ? { hash } : {}),
-      ...(cursor === null && this.#history !== undefined ? { history: this.#history } : {}),
-      ...(this.mode === 'changes' ? { mode: 'changes' } : {}),
-    }
+  get mode(): SubscriptionMode {
+    return this.#mode
   }
 
   get cursor(): string | null {
     return this.#state.cursor
   }
 
-  get hash(): string | null {
-    return this.#state.hash
-  }
-
   get epoch(): string | null {
     return this.#state.cursor === null ? null : parseCursor(this.#state.cursor).epoch
+  }
+
+  /** The value, where it is known. */
+  get held(): { value: unknown; info: ValueInfo } | null {
+    const { cursor, hash, value } = this.#state
+    if (cursor === null || hash === null || value === undefined) return null
+    return { value, info: { cursor, hash, at: this.#at } }
+  }
+
+  /** Where the client stands, for a `subscribe` or a poll. Without the value a hash would only ask for patches that cannot be applied. */
+  get position(): TopicPosition {
+    const { cursor, hash, value } = this.#state
+    return {
+      ...(cursor === null ? {} : { cursor }),
+      ...(cursor !== null && hash !== null && value !== undefined ? { hash } : {}),
+      ...(cursor === null && this.#history !== undefined ? { history: this.#history } : {}),
+      ...(this.#mode === 'changes' ? { mode: 'changes' } : {}),
+    }
   }
 
   /** Takes a message of this topic. */
   take(message: ServerMessage): void {
     switch (message.type) {
       case 'subscribed':
-        if (message.id === undefined || message.id === this.id)
-          this.#start(message.kind, message.cursor, message.recovered)
+        this.#start(message)
         break
       case 'event':
-        if (!this.#awaits) this.#event(message)
+        this.#event(message)
         break
       case 'changed':
         this.#state = { ...this.#state, cursor: message.cursor, hash: null }
         this.#handlers.onChanged?.(message.wait)
         break
       case 'reset':
-        this.#lost(message.cursor, message.reason)
+        this.#lost(message)
         break
       case 'unsubscribed':
-        if (message.code !== 'requested' && (message.id === undefined || message.id === this.id)) {
-          this.#handlers.onEnd?.(new CrossfadeError('forbidden', message.message))
-        }
+        if (message.code !== 'requested') this.#handlers.onEnd?.(errorOf(message))
         break
       case 'error':
-        if (message.id === undefined || message.id === this.id)
-          this.#handlers.onEnd?.(new CrossfadeError(message.code, message.message))
+        this.#handlers.onEnd?.(new CrossfadeError(message.code, message.message))
         break
       default:
         break
     }
   }
 
-  /** A REST answer of the same topic (R8). @returns whether its value is to be shown. */
-  rest(answer: RestAnswer): boolean {
-    const step = applyRest(this.#state, answer)
-    const isNews = step.outcome === 'shown' && this.#state.cursor !== null
-    this.#state = step.state
+  /** A REST answer of the same topic (R8). @returns whether its value is to be shown, or what else it did. */
+  rest(answer: RestAnswer & { at: number }): 'shown' | 'moved' | 'ignored' {
+    const hadCursor = this.#state.cursor !== null
+    const { state, outcome } = applyRest(this.#state, answer)
+    this.#state = state
+    if (outcome === 'shown') this.#at = answer.at
     // The server then answers with a value that is not older than this one.
-    if (isNews) this.#again()
-    return step.outcome === 'shown'
+    if (outcome === 'shown' && hadCursor) this.#again()
+    return outcome === 'drift' ? 'ignored' : outcome
   }
 
-  #start(kind: TopicKind, cursor: string, recovered: boolean): void {
-    this.kind = kind
+  /** Begins anew from another position, or in another mode. */
+  restart(beginning: Beginning): void {
+    this.#mode = beginning.mode ?? 'events'
+    this.#state = stateOf(beginning)
+    this.#again()
+  }
+
+  #start({ kind, cursor, recovered }: Subscribed): void {
+    const hadCursor = this.#state.cursor !== null
+    this.#kind = kind
     this.isLive = true
-    this.#awaits = false
-    if (kind === 'value' && this.mode === 'events') {
+    if (this.#isValue) {
       this.#state = applyStart(this.#state, recovered)
       return
     }
-    const hadCursor = this.#state.cursor !== null
     if (!recovered || !hadCursor) this.#state = { ...this.#state, cursor, hash: null }
-    if (recovered) return
-    if (this.mode === 'changes') this.#handlers.onChanged?.(0)
-    else this.#handlers.onReset?.('the history since your cursor is not known any more')
+    if (!recovered) this.#tellLoss('the history since your cursor is not known any more')
+  }
+
+  /** On a live subscription only; the same as `recovered: false` (R4). */
+  #lost({ cursor, reason }: Reset): void {
+    if (this.#isValue) this.#state = applyStart(this.#state, false)
+    else {
+      this.#state = { ...this.#state, cursor, hash: null }
+      this.#tellLoss(reason)
+    }
+  }
+
+  get #isValue(): boolean {
+    return this.#kind !== 'log' && this.#mode === 'events'
+  }
+
+  #tellLoss(reason: string): void {
+    if (this.#mode === 'changes') this.#handlers.onChanged?.(0)
+    else this.#handlers.onReset?.(reason)
   }
 
   #event(event: EventMessage): void {
-    if (event.event === 'snapshot' || event.event === 'patch') this.#valueEvent(event)
+    const isValue = event.event === 'snapshot' || event.event === 'patch'
+    this.#kind ??= isValue ? 'value' : 'log'
+    if (this.#kind === 'value') this.#valueEvent(event)
     else this.#logEvent(event)
   }
 
   #valueEvent(event: EventMessage): void {
     const { state, outcome } = applyEvent(this.#state, event)
     this.#state = state
-    if (outcome === 'shown')
+    if (outcome === 'shown') {
+      this.#at = event.at
       this.#handlers.onValue?.(state.value, { cursor: event.cursor, hash: state.hash ?? '', at: event.at })
-    if (outcome !== 'drift') return
-    this.#awaits = true
-    this.#handlers.onDrift?.(this.topic)
-    this.#again()
+    }
+    if (outcome === 'drift') this.#drifted()
   }
 
   #logEvent(event: EventMessage): void {
     const place = placeOf(this.#state.cursor, event)
-    if (place === 'gap') {
-      this.#handlers.onDrift?.(this.topic)
-      this.#again()
-    }
+    // What is missing is after our cursor: the server gives it again.
+    if (place === 'gap') this.#drifted()
     if (place !== 'next') return
     this.#state = { ...this.#state, cursor: event.cursor }
     this.#handlers.onEvent?.(event)
   }
 
-  #lost(cursor: string, reason: string): void {
-    if (this.kind === 'value') this.#state = { ...this.#state, takesAny: true }
-    else this.#state = { ...this.#state, cursor }
-    if (this.mode === 'changes') this.#handlers.onChanged?.(0)
-    else if (this.kind === 'log') this.#handlers.onReset?.(reason)
+  #drifted(): void {
+    this.#handlers.onDrift?.(this.topic)
+    this.#again()
   }
 
   #again(): void {
     this.id = nextId()
     this.isLive = false
-    this.#resubscribe()
+    this.#changed()
   }
+}
+
+function stateOf({ cursor, hash, value }: Beginning): ValueState {
+  return cursor === undefined ? emptyValue : { cursor, hash: hash ?? null, value, takes: 'newer' }
+}
+
+/** A subscription that ends with its stage ends as it should. */
+function errorOf({ code, topic, message }: Unsubscribed): CrossfadeError | null {
+  if (code === 'stage') return null
+  const about = `The subscription to ${topic} has ended: ${message}`
+  return new CrossfadeError(
+    code === 'gone' ? 'unknown_topic' : code === 'expired' ? 'unauthenticated' : 'forbidden',
+    about,
+  )
 }
 
 function nextId(): string {

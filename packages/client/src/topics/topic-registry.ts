@@ -1,24 +1,21 @@
-import { CrossfadeError, type EventMessage, type ServerMessage, type SubscriptionMode } from '@crossfade/protocol'
-import { TopicSubscription, type SubscriptionHandlers } from './subscription.ts'
+import { parseCursor, type CrossfadeError, type EventMessage, type ServerMessage } from '@crossfade/protocol'
+import { TopicSubscription, type Beginning, type SubscriptionHandlers } from './subscription.ts'
 import type { RestAnswer } from './value-state.ts'
 
-/** Where a new follower stands already. */
-export interface StartPosition {
-  readonly cursor?: string | undefined
-  readonly hash?: string | undefined
-  readonly value?: unknown
-  readonly history?: number | undefined
-  readonly mode?: SubscriptionMode | undefined
+/** Somebody who follows a topic. */
+interface Follower {
+  readonly handlers: SubscriptionHandlers
+  readonly wantsChanges: boolean
+  /** Log topics: the last event that it has. */
+  cursor: string | undefined
 }
 
 interface Shared {
   readonly subscription: TopicSubscription
-  readonly followers: Set<SubscriptionHandlers>
-  /** The last value, for who comes later. */
-  last: { value: unknown; info: { cursor: string; hash: string; at: number } } | null
+  readonly followers: Map<SubscriptionHandlers, Follower>
 }
 
-/** The topics that somebody follows; followers of the same topic and mode share one subscription. */
+/** The topics that somebody follows: one subscription each, whoever shares it and in whatever mode. */
 export class TopicRegistry {
   readonly #shared = new Map<string, Shared>()
   readonly #changed: () => void
@@ -35,86 +32,150 @@ export class TopicRegistry {
     for (const shared of this.#shared.values()) yield shared.subscription
   }
 
-  take(message: ServerMessage): void {
-    if (!('topic' in message) || message.topic === undefined) return
-    this.#shared.get(message.topic)?.subscription.take(message)
-  }
-
   get(topic: string): TopicSubscription | undefined {
     return this.#shared.get(topic)?.subscription
   }
 
-  /** A REST answer, for all who follow its topic. @returns whether it is to be shown; `null` when nobody follows it. */
-  rest(topic: string, answer: RestAnswer): boolean | null {
-    const subscription = this.#shared.get(topic)?.subscription
-    return subscription === undefined ? null : subscription.rest(answer)
+  /** @param id of the subscription that the message belongs to: an older one does not count any more. */
+  take(message: ServerMessage, id: string | undefined): void {
+    if (!('topic' in message) || message.topic === undefined) return
+    const subscription = this.get(message.topic)
+    if (subscription !== undefined && subscription.id === id) subscription.take(message)
+  }
+
+  /**
+   * A REST answer, for all who follow its topic (R8).
+   *
+   * @param asker shows it by itself.
+   * @returns whether it is old: newer has been shown.
+   */
+  rest(topic: string, answer: RestAnswer & { at: number }, asker: SubscriptionHandlers | null): boolean {
+    const shared = this.#shared.get(topic)
+    if (shared === undefined) return false
+    const { value, cursor, hash, at } = answer
+    const outcome = shared.subscription.rest(answer)
+    if (outcome === 'shown') {
+      this.#tell(shared, (handlers) => {
+        if (handlers !== asker) handlers.onValue?.(value, { cursor, hash, at })
+      })
+    }
+    return outcome === 'ignored'
   }
 
   /** @returns what ends it. */
-  follow(topic: string, start: StartPosition, handlers: SubscriptionHandlers): () => void {
-    const mode = start.mode ?? 'events'
+  follow(topic: string, beginning: Beginning, handlers: SubscriptionHandlers): () => void {
+    const follower: Follower = {
+      handlers,
+      wantsChanges: beginning.mode === 'changes',
+      cursor: beginning.cursor,
+    }
     const present = this.#shared.get(topic)
-    const shared =
-      present !== undefined && present.subscription.mode === mode ? present : this.#open(topic, start, mode, present)
-    shared.followers.add(handlers)
-    if (shared === present && shared.last !== null) handlers.onValue?.(shared.last.value, shared.last.info)
+    if (present === undefined) this.#open(topic, beginning, follower)
+    else this.#join(present, beginning, follower)
     return () => this.#leave(topic, handlers)
   }
 
-  #open(topic: string, start: StartPosition, mode: SubscriptionMode, present: Shared | undefined): Shared {
-    const followers = present?.followers ?? new Set<SubscriptionHandlers>()
+  #open(topic: string, beginning: Beginning, follower: Follower): void {
     const shared: Shared = {
-      followers,
-      last: null,
-      subscription: new TopicSubscription(topic, { ...defined(start), mode }, this.#fanOut(topic, followers), () =>
-        this.#changed(),
-      ),
+      followers: new Map([[follower.handlers, follower]]),
+      subscription: new TopicSubscription(topic, beginning, this.#fanOut(topic), () => this.#changed()),
     }
     this.#shared.set(topic, shared)
     this.#changed()
-    return shared
+  }
+
+  /** One more follows what is followed already: neither is to miss anything. */
+  #join(shared: Shared, beginning: Beginning, follower: Follower): void {
+    const { subscription, followers } = shared
+    followers.set(follower.handlers, follower)
+    if (follower.wantsChanges) return
+    const { cursor, hash, value, at = 0 } = beginning
+    if (subscription.mode === 'changes') return subscription.restart(beginning)
+    if (cursor !== undefined && hash === undefined) return this.#rewind(subscription, cursor, follower)
+    const { held, topic, epoch } = subscription
+    const isBehind =
+      cursor === undefined ||
+      hash === undefined ||
+      this.rest(topic, { cursor, hash, value, askedIn: epoch, at }, follower.handlers)
+    if (isBehind && held !== null) follower.handlers.onValue?.(held.value, held.info)
+  }
+
+  /** A log's new follower that stands further back: the log is told again from there, and each takes what it has not had. */
+  #rewind(subscription: TopicSubscription, cursor: string, follower: Follower): void {
+    const theirs = parseCursor(cursor)
+    const mine = subscription.cursor === null ? null : parseCursor(subscription.cursor)
+    if (mine !== null && mine.epoch !== theirs.epoch) {
+      follower.cursor = undefined
+      follower.handlers.onReset?.('the cursor is of another epoch')
+    } else if (mine === null || theirs.offset < mine.offset) subscription.restart({ cursor, mode: subscription.mode })
   }
 
   #leave(topic: string, handlers: SubscriptionHandlers): void {
     const shared = this.#shared.get(topic)
-    if (!shared?.followers.delete(handlers) || shared.followers.size > 0) return
-    this.#shared.delete(topic)
-    this.#changed()
+    if (!shared?.followers.delete(handlers)) return
+    const { followers, subscription } = shared
+    if (followers.size === 0) {
+      this.#shared.delete(topic)
+      this.#changed()
+    } else if (subscription.mode === 'events' && [...followers.values()].every(({ wantsChanges }) => wantsChanges)) {
+      // Nobody wants the data any more.
+      const { cursor } = subscription
+      subscription.restart({ ...(cursor === null ? {} : { cursor }), mode: 'changes' })
+    }
   }
 
-  #fanOut(topic: string, followers: ReadonlySet<SubscriptionHandlers>): SubscriptionHandlers {
-    const each = (call: (handlers: SubscriptionHandlers) => void): void => {
-      for (const handlers of followers) call(handlers)
+  #tell(shared: Shared, call: (handlers: SubscriptionHandlers, follower: Follower) => void): void {
+    // A follower may leave, or another come, while it is told.
+    for (const follower of Array.from(shared.followers.values())) {
+      if (shared.followers.has(follower.handlers)) call(follower.handlers, follower)
+    }
+  }
+
+  #fanOut(topic: string): SubscriptionHandlers {
+    const each = (call: (handlers: SubscriptionHandlers, follower: Follower) => void): void => {
+      const shared = this.#shared.get(topic)
+      if (shared !== undefined) this.#tell(shared, call)
     }
     return {
-      onValue: (value, info) => {
-        const shared = this.#shared.get(topic)
-        if (shared) shared.last = { value, info }
-        each((handlers) => handlers.onValue?.(value, info))
-      },
-      onEvent: (event: EventMessage) => each((handlers) => handlers.onEvent?.(event)),
+      onValue: (value, info) =>
+        each((handlers, { wantsChanges }) => {
+          if (wantsChanges) handlers.onChanged?.(0)
+          else handlers.onValue?.(value, info)
+        }),
+      onEvent: (event) => each((_handlers, follower) => tellEvent(follower, event)),
       onChanged: (waitMs) => each((handlers) => handlers.onChanged?.(waitMs)),
-      onReset: (reason) => each((handlers) => handlers.onReset?.(reason)),
-      onEnd: (error: CrossfadeError) => this.#end(topic, error),
+      onReset: (reason) =>
+        each((handlers, follower) => {
+          follower.cursor = undefined
+          if (follower.wantsChanges) handlers.onChanged?.(0)
+          else handlers.onReset?.(reason)
+        }),
+      onEnd: (error) => this.#end(topic, error),
       onDrift: () => this.#drifted(topic),
     }
   }
 
   /** Refused or ended by the server: nobody follows it any more, and everybody hears why (R54). */
-  #end(topic: string, error: CrossfadeError): void {
+  #end(topic: string, error: CrossfadeError | null): void {
     const shared = this.#shared.get(topic)
     if (shared === undefined) return
     this.#shared.delete(topic)
     this.#changed()
-    for (const handlers of shared.followers) handlers.onEnd?.(error)
+    this.#tell(shared, (handlers) => handlers.onEnd?.(error))
   }
 }
 
-function defined(start: StartPosition): { cursor?: string; hash?: string; value?: unknown; history?: number } {
-  return {
-    ...(start.cursor === undefined ? {} : { cursor: start.cursor }),
-    ...(start.hash === undefined ? {} : { hash: start.hash }),
-    ...(start.history === undefined ? {} : { history: start.history }),
-    value: start.value,
-  }
+function tellEvent(follower: Follower, event: EventMessage): void {
+  const { handlers, wantsChanges, cursor } = follower
+  if (wantsChanges) return handlers.onChanged?.(0)
+  // It stood further on than others when it came.
+  if (cursor !== undefined && isUpTo(event.cursor, cursor)) return
+  follower.cursor = event.cursor
+  handlers.onEvent?.(event)
+}
+
+function isUpTo(cursor: string, last: string): boolean {
+  const a = parseCursor(cursor)
+  const b = parseCursor(last)
+  return a.epoch === b.epoch && a.offset <= b.offset
 }

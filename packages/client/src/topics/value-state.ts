@@ -2,7 +2,7 @@ import { applyPatch, hashValue, parseCursor, type EventMessage, type PatchOperat
 
 // What a client holds of a value topic, as pure transitions (R7, R8):
 //
-//   empty ── snapshot ──▶ held ── next patch / greater snapshot ──▶ held
+//   empty ── snapshot ──▶ held ── next patch / greater snapshot / REST answer ──▶ held
 //     ▲                     │
 //     └──── drift: a gap, a patch that does not apply, another hash ──┘
 
@@ -11,8 +11,11 @@ export interface ValueState {
   readonly cursor: string | null
   readonly hash: string | null
   readonly value: unknown
-  /** The first snapshot after `recovered: false`, `reset` or a subscription without cursor is always applied (R7). */
-  readonly takesAny: boolean
+  /**
+   * Which snapshot is taken: `any` – the first one after `recovered: false`, `reset` or a subscription without cursor (R7);
+   * `newer` – a greater one of the same epoch; `foreign` – `newer`, or one of another epoch: the first one was awaited when a REST answer came.
+   */
+  readonly takes: 'any' | 'newer' | 'foreign'
 }
 
 /** What an event or answer did. */
@@ -22,23 +25,20 @@ export interface ValueStep {
   readonly outcome: 'shown' | 'moved' | 'ignored' | 'drift'
 }
 
-export const emptyValue: ValueState = { cursor: null, hash: null, value: undefined, takesAny: true }
+export const emptyValue: ValueState = { cursor: null, hash: null, value: undefined, takes: 'any' }
 
-/** An `event` message of the topic. */
+/** A `snapshot` or `patch` event of the topic. */
 export function applyEvent(state: ValueState, event: EventMessage): ValueStep {
-  const isSnapshot = event.event === 'snapshot'
-  if (state.takesAny || state.cursor === null) return isSnapshot ? take(state, event) : { state, outcome: 'ignored' }
-  const mine = parseCursor(state.cursor)
-  const theirs = parseCursor(event.cursor)
-  if (theirs.epoch !== mine.epoch || theirs.offset <= mine.offset) return { state, outcome: 'ignored' }
-  if (isSnapshot) return take(state, event)
-  if (theirs.offset !== mine.offset + 1) return drift()
-  return patch(state, event)
+  const place = placeOf(state, event)
+  if (place === 'old') return { state, outcome: 'ignored' }
+  if (event.event === 'snapshot') return take(state, event)
+  if (place === 'any') return { state, outcome: 'ignored' }
+  return place === 'next' ? patch(state, event) : drift
 }
 
 /** A `subscribed` or `reset` message. */
 export function applyStart(state: ValueState, recovered: boolean): ValueState {
-  return recovered && state.cursor !== null ? state : { ...state, takesAny: true }
+  return recovered && state.cursor !== null ? state : { ...state, takes: 'any' }
 }
 
 /** What a REST answer says of the topic (R8). */
@@ -52,44 +52,47 @@ export interface RestAnswer {
 
 /** A REST answer commutes with pushes: an old one never replaces a newer value (F24, F26). */
 export function applyRest(state: ValueState, answer: RestAnswer): ValueStep {
-  const held: ValueState = { cursor: answer.cursor, hash: answer.hash, value: answer.value, takesAny: false }
-  if (state.cursor === null) return { state: held, outcome: 'shown' }
+  if (isStale(state, answer)) return { state, outcome: 'ignored' }
+  const takes = state.takes === 'newer' ? 'newer' : 'foreign'
+  if (answer.hash === state.hash) return { state: { ...state, cursor: answer.cursor, takes }, outcome: 'moved' }
+  return { state: { cursor: answer.cursor, hash: answer.hash, value: answer.value, takes }, outcome: 'shown' }
+}
+
+function isStale(state: ValueState, answer: RestAnswer): boolean {
+  if (state.cursor === null) return false
   const mine = parseCursor(state.cursor)
   const theirs = parseCursor(answer.cursor)
-  if (theirs.epoch !== mine.epoch) {
-    const isOld = answer.askedIn !== mine.epoch
-    return isOld
-      ? { state, outcome: 'ignored' }
-      : { state: held, outcome: answer.hash === state.hash ? 'moved' : 'shown' }
-  }
-  if (theirs.offset < mine.offset) return { state, outcome: 'ignored' }
-  if (answer.hash === state.hash) return { state: { ...state, cursor: answer.cursor }, outcome: 'moved' }
-  return { state: held, outcome: 'shown' }
+  if (theirs.epoch !== mine.epoch) return answer.askedIn !== mine.epoch
+  return theirs.offset < mine.offset
+}
+
+/** Where an event stands to what is held. */
+function placeOf(state: ValueState, event: EventMessage): 'any' | 'old' | 'next' | 'gap' {
+  if (state.takes === 'any' || state.cursor === null) return 'any'
+  const mine = parseCursor(state.cursor)
+  const theirs = parseCursor(event.cursor)
+  if (theirs.epoch !== mine.epoch) return state.takes === 'foreign' ? 'any' : 'old'
+  if (theirs.offset <= mine.offset) return 'old'
+  return theirs.offset === mine.offset + 1 ? 'next' : 'gap'
 }
 
 function take(state: ValueState, event: EventMessage): ValueStep {
   const hash = event.hash ?? hashValue(event.data)
-  const held: ValueState = {
-    cursor: event.cursor,
-    hash,
-    value: hash === state.hash ? state.value : event.data,
-    takesAny: false,
-  }
-  return { state: held, outcome: hash === state.hash ? 'moved' : 'shown' }
+  const isSame = hash === state.hash
+  const value = isSame ? state.value : event.data
+  return { state: { cursor: event.cursor, hash, value, takes: 'newer' }, outcome: isSame ? 'moved' : 'shown' }
 }
 
 function patch(state: ValueState, event: EventMessage): ValueStep {
-  const moved = { ...state, cursor: event.cursor }
+  const moved: ValueState = { ...state, cursor: event.cursor, takes: 'newer' }
   if (event.hash === state.hash) return { state: moved, outcome: 'moved' }
   try {
     const value = applyPatch(state.value, event.data as PatchOperation[])
-    if (event.hash === undefined || hashValue(value) !== event.hash) return drift()
+    if (event.hash === undefined || hashValue(value) !== event.hash) return drift
     return { state: { ...moved, hash: event.hash, value }, outcome: 'shown' }
   } catch {
-    return drift()
+    return drift
   }
 }
 
-function drift(): ValueStep {
-  return { state: emptyValue, outcome: 'drift' }
-}
+const drift: ValueStep = { state: emptyValue, outcome: 'drift' }

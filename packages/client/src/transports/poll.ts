@@ -9,121 +9,177 @@ export const openLongPoll: OpenTransport = (port) => new PollTransport(port, tru
 /** Opens a loop of polls that answer at once. */
 export const openShortPoll: OpenTransport = (port) => new PollTransport(port, false)
 
-/** Holds learnt from proxies that cut (F18), by base. */
-const learntHolds = new Map<string, number>()
-
 /** How much longer than its hold an answer may take, ms. */
 const answerMs = 10_000
+/** What ends sooner was no hold that something cut. */
+const leastHeldMs = 1_000
+
+/** One request of the loop. */
+interface Poll {
+  readonly startedAt: number
+  readonly waitMs: number
+  /** By topic, the id of the subscription that it asks for. */
+  readonly ids: ReadonlyMap<string, string>
+  readonly body: string
+  readonly abort: AbortController
+  /** What is wanted has changed: the next one asks for it. */
+  isReplaced: boolean
+}
+
+/** Something between answered in the server's place. */
+class GatewayAnswer extends Error {}
 
 /** Short and long polling differ in `wait` only. Nothing but the next request's cursors acknowledges an answer (F11). */
 class PollTransport implements Transport {
   readonly #port: TransportPort
   readonly #holds: boolean
-  #abort: AbortController | null = null
+  #poll: Poll | null = null
+  #startedAt = Number.NEGATIVE_INFINITY
   #timer: Timer | null = null
   #proved = false
   #over = false
-  #asked = ''
 
   constructor(port: TransportPort, holds: boolean) {
     this.#port = port
     this.#holds = holds
-    void this.#poll()
+    void this.#start()
   }
 
-  /** What is wanted has changed: a held poll does not know. */
+  /** What is wanted has changed: a held poll does not know. One that is not held answers soon by itself. */
   sync(): void {
-    if (this.#over || this.#asked === this.#wanted()) return
-    if (this.#abort !== null) this.#abort.abort()
-    else this.#soon(0)
+    if (this.#over || this.#isAsked()) return
+    if (this.#poll === null || this.#poll.waitMs > 0) this.#next(this.#port.timing.pollSpacingMs)
   }
 
   close(): void {
     this.#over = true
     if (this.#timer !== null) this.#port.environment.clearTimeout(this.#timer)
-    this.#abort?.abort()
+    this.#poll?.abort.abort()
   }
 
-  #wanted(): string {
-    return [...this.#port.subscriptions()].map((subscription) => subscription.id).join()
+  /** Whether the poll under way asks for what is wanted. */
+  #isAsked(): boolean {
+    const wanted = [...this.#port.subscriptions()]
+    const ids = this.#poll?.ids
+    return ids?.size === wanted.length && wanted.every(({ topic, id }) => ids.get(topic) === id)
   }
 
-  async #poll(): Promise<void> {
-    const { environment, timing } = this.#port
+  /** The next poll, this long after the start of the last one. */
+  #next(spacingMs: number): void {
+    const { environment } = this.#port
+    if (this.#timer !== null) environment.clearTimeout(this.#timer)
+    const ms = Math.max(0, this.#startedAt + spacingMs - environment.now())
+    this.#timer = environment.setTimeout(() => {
+      this.#timer = null
+      if (this.#over) return
+      if (this.#poll === null) void this.#start()
+      else replace(this.#poll)
+    }, ms)
+  }
+
+  async #start(): Promise<void> {
+    const { environment, timing, hold } = this.#port
     const startedAt = environment.now()
     // The first poll proves the path and is not held.
-    const waitMs = this.#holds && this.#proved ? (learntHolds.get(this.#port.base) ?? timing.holdMs) : 0
-    this.#asked = this.#wanted()
-    const abort = new AbortController()
-    this.#abort = abort
-    const deadline = environment.setTimeout(() => abort.abort(), waitMs + (this.#proved ? answerMs : timing.proofMs))
-    let answer: PollAnswer | null = null
+    const waitMs = this.#holds && this.#proved ? hold.ms(startedAt) : 0
+    const ids = new Map([...this.#port.subscriptions()].map((subscription) => [subscription.topic, subscription.id]))
+    const body = JSON.stringify({ topics: positionsOf(this.#port), wait: waitMs })
+    const poll: Poll = { startedAt, waitMs, ids, body, abort: new AbortController(), isReplaced: false }
+    this.#poll = poll
+    this.#startedAt = startedAt
+    const deadline = environment.setTimeout(
+      () => poll.abort.abort(),
+      waitMs + (this.#proved ? answerMs : timing.proofMs),
+    )
     try {
-      answer = await this.#ask(waitMs, abort.signal)
-    } catch {
-      this.#failed(waitMs, environment.now() - startedAt, abort)
+      const answer = await this.#ask(poll)
+      if (answer !== null) this.#answered(poll, answer)
+    } catch (error) {
+      this.#failed(poll, error)
+    } finally {
+      environment.clearTimeout(deadline)
     }
-    environment.clearTimeout(deadline)
-    this.#abort = null
-    if (this.#over || answer === null) return
-    this.#deliver(answer)
-    const spacingMs = this.#holds ? timing.pollSpacingMs : timing.shortPollMs
-    const isBehind = answer.more || this.#asked !== this.#wanted()
-    this.#soon(isBehind ? 0 : Math.max(0, startedAt + spacingMs - environment.now()))
   }
 
-  async #ask(waitMs: number, signal: AbortSignal): Promise<PollAnswer | null> {
+  /** @returns `null` when the server refused, which ends the loop. */
+  async #ask(poll: Poll): Promise<PollAnswer | null> {
     const { environment, base } = this.#port
+    const headers = await jsonHeaders(this.#port, 'application/json')
     const response = await environment.fetch(`${base}${paths.poll}`, {
       method: 'POST',
-      headers: await jsonHeaders(this.#port, 'application/json'),
-      body: JSON.stringify({ topics: positionsOf(this.#port), wait: waitMs }),
+      headers,
+      body: poll.body,
       cache: 'no-store',
-      signal,
+      signal: poll.abort.signal,
     })
-    if (response.ok) return parsePollAnswer(await response.json())
-    if (response.status === 504 || response.status === 524) throw new Error('cut')
-    const retryMs = retryAfterMs(response)
+    if (response.ok) return readAnswer(await response.text())
+    if (response.status === 504 || response.status === 524) throw new GatewayAnswer()
+    const retryMs = retryAfterMs(response, environment.now())
     if (response.status === 401) this.#end({ reason: 'auth' })
-    else if (retryMs !== undefined) this.#end({ reason: 'closed', retryMs })
-    else this.#end({ reason: 'poll-failed' })
+    else this.#end(retryMs === undefined ? { reason: 'poll-failed' } : { reason: 'closed', retryMs })
     return null
   }
 
-  #failed(waitMs: number, tookMs: number, abort: AbortController): void {
+  #answered(poll: Poll, answer: PollAnswer): void {
     if (this.#over) return
-    const topicsChanged = abort.signal.aborted && this.#asked !== this.#wanted()
-    if (topicsChanged) return this.#soon(0)
-    // A held answer that was cut on the way: hold for less from now on.
-    if (waitMs > 1_000 && tookMs > 1_000) {
-      learntHolds.set(this.#port.base, Math.max(1_000, Math.min(waitMs, tookMs) * 0.8))
-      return this.#soon(this.#port.timing.pollSpacingMs)
-    }
-    this.#end({ reason: 'poll-failed' })
-  }
-
-  #deliver(answer: PollAnswer): void {
+    this.#poll = null
     if (!this.#proved) {
       this.#proved = true
       this.#port.proved()
     }
-    for (const message of answer.messages) if (message.type !== 'bye') this.#port.message(message)
+    this.#deliver(poll, answer)
+    const { timing } = this.#port
+    if (answer.more && answer.messages.length > 0) this.#next(0)
+    else this.#next(this.#holds || this.#isBehind(poll) ? timing.pollSpacingMs : timing.shortPollMs)
+  }
+
+  /** Whether what is wanted has changed since this poll. */
+  #isBehind({ ids }: Poll): boolean {
+    return [...this.#port.subscriptions()].some(({ topic, id }) => ids.get(topic) !== id)
+  }
+
+  #deliver({ ids }: Poll, answer: PollAnswer): void {
     for (const subscription of this.#port.subscriptions()) {
-      if (answer.topics[subscription.topic] !== undefined) subscription.isLive = true
+      const isServed = answer.topics[subscription.topic] !== undefined
+      if (isServed && ids.get(subscription.topic) === subscription.id) subscription.isLive = true
+    }
+    for (const message of answer.messages) {
+      this.#port.message(message, 'topic' in message ? ids.get(message.topic ?? '') : undefined)
     }
   }
 
-  #soon(ms: number): void {
-    if (this.#timer !== null) this.#port.environment.clearTimeout(this.#timer)
-    this.#timer = this.#port.environment.setTimeout(() => {
-      this.#timer = null
-      if (!this.#over && this.#abort === null) void this.#poll()
-    }, ms)
+  #failed({ startedAt, waitMs, abort, isReplaced }: Poll, error: unknown): void {
+    if (this.#over) return
+    this.#poll = null
+    const { environment, hold, timing } = this.#port
+    if (isReplaced) return this.#next(timing.pollSpacingMs)
+    const tookMs = environment.now() - startedAt
+    if (abort.signal.aborted || waitMs < leastHeldMs || tookMs < leastHeldMs)
+      return this.#end({ reason: 'poll-failed' })
+    // It was held and then cut: the loop goes on, and learns.
+    if (error instanceof GatewayAnswer) hold.cut(tookMs, environment.now())
+    else hold.broke(tookMs, environment.now())
+    this.#next(timing.pollSpacingMs)
   }
 
   #end(end: TransportEnd): void {
     if (this.#over) return
     this.close()
     this.#port.ended(end)
+  }
+}
+
+/** It is ended, and the next one asks for what is wanted now. */
+function replace(poll: Poll): void {
+  poll.isReplaced = true
+  poll.abort.abort()
+}
+
+function readAnswer(text: string): PollAnswer {
+  try {
+    return parsePollAnswer(JSON.parse(text))
+  } catch {
+    // A page of some gateway, with the status of an answer.
+    throw new GatewayAnswer()
   }
 }

@@ -2,6 +2,7 @@ import type { ServerMessage } from '@crossfade/protocol'
 import type { Environment } from '../environment.ts'
 import type { Timing } from '../timing.ts'
 import type { TopicSubscription } from '../topics/subscription.ts'
+import type { HoldMemory } from './hold-memory.ts'
 
 /** The rungs of the ladder, best first. The last one needs nothing of Crossfade: watch() polls the endpoint itself. */
 export const transportNames = ['websocket', 'sse', 'longpoll', 'shortpoll'] as const
@@ -32,11 +33,14 @@ export interface TransportPort {
   readonly timing: Timing
   /** Absolute URL of the base. */
   readonly base: string
-  /** A fresh token (F14), or `undefined` when cookies do. */
-  token(): Promise<string | undefined>
+  /** How long polls may be held here. */
+  readonly hold: HoldMemory
+  /** A fresh token (F14), or `undefined` when cookies do. `refresh`: the server wants another one than before. */
+  token(refresh?: boolean): Promise<string | undefined>
   /** What is wanted now. */
   subscriptions(): Iterable<TopicSubscription>
-  message(message: ServerMessage): void
+  /** @param id of the subscription that the message belongs to: what an older one still gets must not reach a newer one. */
+  message(message: ServerMessage, id: string | undefined): void
   /** It works: not only opened, but carried frames in time. */
   proved(): void
   ended(end: TransportEnd): void
@@ -47,6 +51,8 @@ export interface Transport {
   /** What is wanted has changed. */
   sync(): void
   close(): void
+  /** Finds out whether it still lives, for those that can ask. */
+  test?(): void
 }
 
 export type OpenTransport = (port: TransportPort) => Transport

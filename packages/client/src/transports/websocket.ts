@@ -7,51 +7,59 @@ import {
   type Hello,
   type ServerMessage,
 } from '@crossfade/protocol'
+import type { Timer, WebSocketLike } from '../environment.ts'
 import { Liveness } from './liveness.ts'
-import type { EndReason, OpenTransport, Transport, TransportEnd, TransportPort } from './transport.ts'
-import type { WebSocketLike } from '../environment.ts'
+import type { OpenTransport, Transport, TransportEnd, TransportPort } from './transport.ts'
 
 /** Opens a WebSocket: proved when `hello` and a ping were answered in time (F2, F4). */
 export const openWebSocket: OpenTransport = (port) => new WebSocketTransport(port)
 
+/** The server closes on a flood: 100 messages at once, 50 a second (PROTOCOL §8). */
+const burst = 80
+const pacingMs = 2_000
+
 class WebSocketTransport implements Transport {
   readonly #port: TransportPort
   readonly #liveness: Liveness
+  /** By topic, the id of the last `subscribe`. */
   readonly #sent = new Map<string, string>()
+  /** By topic, the id of the last `subscribed`: events of the topic belong to it. */
+  readonly #begun = new Map<string, string>()
   #socket: WebSocketLike | null = null
+  #pacing: Timer | null = null
   #greeted = false
   #proved = false
+  #pings = 0
   #bye: { code: number; retry: number | null } | null = null
   #over = false
 
   constructor(port: TransportPort) {
     this.#port = port
-    this.#liveness = new Liveness(port, (reason) =>
-      this.#end({ reason: reason === 'lag' ? 'ws-silent' : this.#proved ? 'ws-silent' : 'ws-blocked' }),
-    )
+    this.#liveness = new Liveness(port, () => this.#end({ reason: this.#proved ? 'ws-silent' : 'ws-blocked' }))
     void this.#open()
   }
 
   sync(): void {
-    if (!this.#greeted || this.#over) return
-    const lines: object[] = []
-    const wanted = new Map([...this.#port.subscriptions()].map((subscription) => [subscription.topic, subscription]))
-    for (const [topic, id] of this.#sent) {
-      if (wanted.has(topic)) continue
-      this.#sent.delete(topic)
-      lines.push({ type: 'unsubscribe', id })
-    }
-    for (const [topic, subscription] of wanted) {
-      if (this.#sent.get(topic) === subscription.id) continue
-      this.#sent.set(topic, subscription.id)
-      lines.push({ type: 'subscribe', id: subscription.id, topic, ...subscription.position })
-    }
-    if (lines.length > 0) this.#socket?.send(lines.map((line) => JSON.stringify(line)).join('\n'))
+    if (!this.#greeted || this.#over || this.#pacing !== null) return
+    const lines = this.#changes()
+    this.#send(lines.slice(0, burst))
+    if (lines.length <= burst) return
+    this.#pacing = this.#port.environment.setTimeout(() => {
+      this.#pacing = null
+      this.sync()
+    }, pacingMs)
+  }
+
+  test(): void {
+    if (!this.#proved || this.#over) return
+    this.#liveness.test()
+    this.#ping()
   }
 
   close(): void {
     this.#over = true
     this.#liveness.stop()
+    if (this.#pacing !== null) this.#port.environment.clearTimeout(this.#pacing)
     const socket = this.#socket
     if (socket === null) return
     socket.onopen = socket.onmessage = socket.onclose = null
@@ -68,8 +76,8 @@ class WebSocketTransport implements Transport {
       const socket = new environment.WebSocket(`${base.replace(/^http/, 'ws')}${paths.websocket}`, [subprotocol])
       this.#socket = socket
       socket.onopen = () => {
-        const hello = { type: 'hello', protocol: protocolVersion, ...(token === undefined ? {} : { token }) }
-        socket.send(`${JSON.stringify(hello)}\n${JSON.stringify({ type: 'ping', n: 0 })}`)
+        this.#send([{ type: 'hello', protocol: protocolVersion, ...(token === undefined ? {} : { token }) }])
+        this.#ping()
       }
       socket.onmessage = ({ data }) => this.#receive(data)
       socket.onclose = ({ code }) => this.#closed(code)
@@ -77,6 +85,31 @@ class WebSocketTransport implements Transport {
     } catch {
       this.#end({ reason: 'ws-blocked' })
     }
+  }
+
+  #send(lines: readonly object[]): void {
+    if (lines.length > 0) this.#socket?.send(lines.map((line) => JSON.stringify(line)).join('\n'))
+  }
+
+  #ping(): void {
+    this.#send([{ type: 'ping', n: this.#pings++ }])
+  }
+
+  /** What must be said so that the server knows what is wanted; remembered as said, as far as one burst goes. */
+  #changes(): object[] {
+    const lines: object[] = []
+    const wanted = new Map([...this.#port.subscriptions()].map((subscription) => [subscription.topic, subscription]))
+    const say = (line: object, remember: () => void): void => {
+      if (lines.push(line) <= burst) remember()
+    }
+    for (const [topic, id] of this.#sent) {
+      if (!wanted.has(topic)) say({ type: 'unsubscribe', id }, () => this.#sent.delete(topic))
+    }
+    for (const [topic, { id, position }] of wanted) {
+      if (this.#sent.get(topic) !== id)
+        say({ type: 'subscribe', id, topic, ...position }, () => this.#sent.set(topic, id))
+    }
+    return lines
   }
 
   #receive(data: unknown): void {
@@ -89,16 +122,24 @@ class WebSocketTransport implements Transport {
     for (const message of messages) {
       if (this.#over) return
       this.#liveness.heard(message)
-      if (message.type === 'hello') this.#greet(message)
-      else if (message.type === 'bye') this.#bye = message
-      else {
-        if (message.type === 'heartbeat' && !this.#proved) {
-          this.#proved = true
-          this.#port.proved()
-        }
-        this.#port.message(message)
-      }
+      this.#take(message)
     }
+  }
+
+  #take(message: ServerMessage): void {
+    if (message.type === 'hello') this.#greet(message)
+    else if (message.type === 'bye') this.#bye = message
+    else if (message.type === 'heartbeat') this.#prove()
+    else if (message.type === 'error' && message.code === 'token_expiring') void this.#renew()
+    else this.#port.message(message, this.#idOf(message))
+  }
+
+  #idOf(message: ServerMessage): string | undefined {
+    if (!('topic' in message) || message.topic === undefined) return undefined
+    if (message.type === 'subscribed' && message.id !== undefined) this.#begun.set(message.topic, message.id)
+    const id = 'id' in message ? message.id : undefined
+    // Before it has begun nothing belongs to it.
+    return id ?? this.#begun.get(message.topic) ?? ''
   }
 
   #greet(hello: Hello): void {
@@ -107,13 +148,29 @@ class WebSocketTransport implements Transport {
     this.sync()
   }
 
+  #prove(): void {
+    if (this.#proved || !this.#greeted) return
+    this.#proved = true
+    this.#liveness.prove()
+    this.#port.proved()
+  }
+
+  /** The server asks ahead (R53): the connection goes on under the new token. */
+  async #renew(): Promise<void> {
+    try {
+      const token = await this.#port.token(true)
+      if (!this.#over && token !== undefined) this.#send([{ type: 'token', token }])
+    } catch {
+      // Without a new one the server will end the connection, and say why.
+    }
+  }
+
   #closed(code: number): void {
-    const rule = closeRule(this.#bye?.code ?? code)
-    if (rule.retry === 'refresh') return this.#end({ reason: 'auth' })
-    if (rule.retry === 'no') return this.#end({ reason: 'refused', retryMs: null })
-    if (this.#bye !== null) return this.#end({ reason: 'closed', retryMs: this.#bye.retry })
-    const reason: EndReason = this.#proved ? 'closed' : 'ws-blocked'
-    return this.#end({ reason })
+    const { retry } = closeRule(this.#bye?.code ?? code)
+    if (retry === 'refresh') this.#end({ reason: 'auth' })
+    else if (retry === 'no' || this.#bye?.retry === null) this.#end({ reason: 'refused', retryMs: null })
+    else if (this.#bye !== null) this.#end({ reason: 'closed', retryMs: this.#bye.retry })
+    else this.#end({ reason: this.#proved ? 'closed' : 'ws-blocked' })
   }
 
   #end(end: TransportEnd): void {

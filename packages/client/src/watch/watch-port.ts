@@ -1,8 +1,8 @@
 import type { Timer } from '../environment.ts'
 import type { Timing } from '../timing.ts'
-import type { SubscriptionHandlers } from '../topics/subscription.ts'
-import type { StartPosition } from '../topics/topic-registry.ts'
+import type { Beginning, SubscriptionHandlers } from '../topics/subscription.ts'
 import type { RestAnswer } from '../topics/value-state.ts'
+import type { TransportName } from '../transports/transport.ts'
 import type { Parity } from './parity.ts'
 
 /** What a watch needs of its client. */
@@ -17,10 +17,13 @@ export interface WatchPort {
   clientId(): string
   /** Where the endpoint says that the push endpoints are. */
   baseIs(base: string): void
-  follow(topic: string, start: StartPosition, handlers: SubscriptionHandlers): () => void
+  /** What carries push now. */
+  transport(): TransportName | 'endpoint'
+  follow(topic: string, beginning: Beginning, handlers: SubscriptionHandlers): () => void
   /** Whether push carries the topic now. */
   isLive(topic: string): boolean
   epochOf(topic: string): string | null
-  rest(topic: string, answer: RestAnswer): boolean | null
+  /** @returns whether the answer is old: newer has been shown. */
+  rest(topic: string, answer: RestAnswer & { at: number }, asker: SubscriptionHandlers | null): boolean
   parity(url: string, parity: Parity): void
 }

@@ -1,0 +1,305 @@
+import {
+  hashValue,
+  headerName,
+  parseHeader,
+  stageFor,
+  type CrossfadeError,
+  type EndpointHeader,
+  type EventMessage,
+  type Rollout,
+  type Stage,
+} from '@crossfade/protocol'
+import type { Timer } from '../environment.ts'
+import type { Beginning, SubscriptionHandlers, ValueInfo } from '../topics/subscription.ts'
+import { ParityMeter } from './parity.ts'
+import { PollingLoop } from './polling-loop.ts'
+import { Screen, type WatchInfo } from './screen.ts'
+import type { WatchPort } from './watch-port.ts'
+import type { Watch, WatchOptions, WatchState } from './watch.ts'
+
+/** The push that it follows. */
+interface Following {
+  readonly topic: string
+  readonly stage: Stage
+  readonly handlers: SubscriptionHandlers
+  readonly end: () => void
+}
+
+/** The newest that the page has of a value topic. */
+interface Known {
+  readonly cursor: string
+  readonly hash: string
+  readonly value: unknown
+  readonly at: number
+}
+
+/** A polling loop that follows its endpoint from polling to push and back (PROTOCOL §10). */
+export class EndpointWatch<T> implements Watch {
+  readonly #port: WatchPort
+  readonly #url: string
+  readonly #options: WatchOptions<T>
+  readonly #onError: (error: unknown) => void
+  readonly #timers = new Set<Timer>()
+  readonly #parity: ParityMeter
+  readonly #screen: Screen<T>
+  readonly #loop: PollingLoop
+  #header: EndpointHeader | null = null
+  #missingHeaders = 0
+  #stage: Stage = 'off'
+  #following: Following | null = null
+  #known: Known | null = null
+  #etag: string | null = null
+  #readAt: number
+  #refusedAt = Number.NEGATIVE_INFINITY
+  /** Events that came while the list was being read. */
+  #waiting: EventMessage[] = []
+  #stopped = false
+
+  constructor(
+    port: WatchPort,
+    url: string,
+    options: WatchOptions<T>,
+    onValue: (value: T, info: WatchInfo) => void,
+    onError: (error: unknown) => void,
+  ) {
+    this.#port = port
+    this.#url = url
+    this.#options = options
+    this.#onError = onError
+    this.#readAt = port.now()
+    this.#screen = new Screen({ ...options, onValue, onError })
+    this.#parity = new ParityMeter({
+      now: port.now,
+      schedule: (run, ms) => this.#later(run, ms),
+      graceMs: port.timing.graceMs,
+      isLive: () => this.#isLive,
+      report: (parity) => port.parity(url, parity),
+    })
+    this.#loop = new PollingLoop({
+      everyMs: options.every,
+      now: port.now,
+      setTimeout: port.setTimeout,
+      clearTimeout: port.clearTimeout,
+      isDue: () => !this.#isCarried || this.#isVerificationDue,
+      mayOverlap: () => this.#stage === 'off',
+      read: () => this.#read(),
+    })
+  }
+
+  get state(): WatchState {
+    return { stage: this.#stage, live: this.#isCarried, parity: this.#parity.parity }
+  }
+
+  async refresh(): Promise<void> {
+    await this.#loop.read()
+  }
+
+  stop(): void {
+    this.#stopped = true
+    this.#loop.stop()
+    this.#screen.stop()
+    for (const timer of this.#timers) this.#port.clearTimeout(timer)
+    this.#following?.end()
+    this.#following = null
+  }
+
+  /** A `stage` message (R60, R61). */
+  onStage(feature: string, { stage, percent, rest }: Rollout, spreadMs: number): void {
+    if (this.#header?.feature !== feature) return
+    this.#header = { ...this.#header, stage, percent, rest }
+    this.#later(() => this.#follow('told'), this.#port.random() * spreadMs)
+  }
+
+  get #isLive(): boolean {
+    return this.#header !== null && this.#port.isLive(this.#header.topic)
+  }
+
+  /** Push carries the value: polls are not needed. */
+  get #isCarried(): boolean {
+    return (this.#stage === 'push' || this.#stage === 'hint') && this.#isLive
+  }
+
+  get #isVerificationDue(): boolean {
+    return this.#port.now() - this.#readAt >= Math.max(10 * this.#options.every, this.#port.timing.verifyMs)
+  }
+
+  /** Asking again at once would only be refused again. */
+  get #wasJustRefused(): boolean {
+    return this.#port.now() - this.#refusedAt < this.#port.timing.verifyMs
+  }
+
+  #later(run: () => void, ms: number): void {
+    const timer = this.#port.setTimeout(() => {
+      this.#timers.delete(timer)
+      run()
+    }, ms)
+    this.#timers.add(timer)
+  }
+
+  async #read(): Promise<void> {
+    try {
+      const askedIn = this.#header === null ? null : this.#port.epochOf(this.#header.topic)
+      const response = await this.#port.fetch(this.#url, this.#init())
+      if (!this.#stopped) await this.#answered(response, askedIn)
+    } catch (error) {
+      if (!this.#stopped) this.#onError(error)
+    }
+    for (const event of this.#waiting.splice(0)) this.#append(event)
+  }
+
+  /** At `off` the request is exactly that of the loop. Later its tag saves the body. */
+  #init(): RequestInit {
+    if (this.#etag === null || !this.#isCarried)
+      return this.#options.headers === undefined ? {} : { headers: this.#options.headers }
+    const headers = new Headers(this.#options.headers)
+    headers.set('if-none-match', this.#etag)
+    return { headers }
+  }
+
+  async #answered(response: Response, askedIn: string | null): Promise<void> {
+    this.#readAt = this.#port.now()
+    const header = parseHeader(response.headers.get(headerName))
+    if (response.status === 304) {
+      if (header !== null) this.#learn(header)
+      return
+    }
+    // The page's own loop would have got it, too; a proxy's error page says nothing of the stage (R60).
+    if (!response.ok) return this.#show(response, null)
+    const stage = header === null ? 'off' : this.#stageOf(header)
+    // Only who follows the topic, or is about to, needs to know the value.
+    const body = header === null || (stage === 'off' && this.#stage === 'off') ? undefined : await bodyOf(response)
+    if (this.#stopped) return
+    if (header?.hash !== undefined && header.kind !== 'log' && this.#stage !== 'off') this.#parity.polled(header.hash)
+    if (!this.#isOld(header, body, askedIn)) {
+      this.#etag = response.headers.get('etag')
+      this.#show(response, header)
+      this.#know(header, body)
+    }
+    this.#learn(header)
+  }
+
+  #stageOf(header: EndpointHeader): Stage {
+    return header.feature === undefined ? header.stage : stageFor(header, header.feature, this.#port.clientId())
+  }
+
+  /** A poll's answer never overwrites a newer push (F24, R8). */
+  #isOld(header: EndpointHeader | null, body: unknown, askedIn: string | null): boolean {
+    if (this.#stage !== 'push' || header === null) return false
+    if (header.kind === 'log') return this.#options.append !== undefined && this.#screen.isOld(header.cursor)
+    if (body === undefined) return false
+    const answer = { cursor: header.cursor, hash: header.hash ?? hashValue(body), value: body, askedIn }
+    return this.#port.rest(header.topic, { ...answer, at: this.#port.now() }, this.#following?.handlers ?? null)
+  }
+
+  #show(response: Response, header: EndpointHeader | null): void {
+    this.#screen.show(response, {
+      source: 'poll',
+      transport: 'endpoint',
+      at: this.#port.now(),
+      cursor: header?.cursor ?? null,
+    })
+  }
+
+  #know(header: EndpointHeader | null, value: unknown): void {
+    this.#known =
+      header === null || header.kind === 'log' || value === undefined
+        ? null
+        : { cursor: header.cursor, hash: header.hash ?? hashValue(value), value, at: this.#port.now() }
+  }
+
+  /** What the answer says of the endpoint. A missing header counts only when it is missing twice (R60). */
+  #learn(header: EndpointHeader | null): void {
+    this.#missingHeaders = header === null ? this.#missingHeaders + 1 : 0
+    if (header !== null) {
+      this.#header = header
+      this.#port.baseIs(header.base)
+      this.#follow('polled')
+    } else if (this.#missingHeaders >= 2 && this.#header !== null) {
+      this.#header = { ...this.#header, stage: 'off', percent: 100 }
+      this.#follow('polled')
+    }
+  }
+
+  /** Moves to the stage that the header says for this client; the new way is live before the old one ends. */
+  #follow(source: 'polled' | 'told'): void {
+    const header = this.#header
+    if (header === null || this.#stopped) return
+    const before = this.#stage
+    const stage = this.#stageOf(header)
+    this.#stage = stage
+    const isFollowed = this.#following?.topic === header.topic && this.#following.stage === stage
+    if (isFollowed || (stage === 'off' && this.#following === null)) return
+    const old = this.#following
+    // The polls carry the page before push ends.
+    if (source === 'told' && (before === 'push' || before === 'hint') && (stage === 'off' || stage === 'shadow'))
+      void this.#loop.read()
+    this.#following = stage === 'off' || this.#wasJustRefused ? null : this.#subscribe(header, stage)
+    old?.end()
+  }
+
+  #subscribe(header: EndpointHeader, stage: Stage): Following {
+    const isLog = header.kind === 'log'
+    if (!isLog) this.#parity.begin(this.#known?.hash ?? header.hash ?? null)
+    const position: Beginning = isLog ? { cursor: this.#screen.cursor ?? header.cursor } : (this.#known ?? header)
+    const { cursor, hash, value, at } = position
+    const beginning: Beginning = {
+      ...(cursor === undefined ? {} : { cursor }),
+      ...(hash === undefined || value === undefined ? {} : { hash, value }),
+      ...(at === undefined ? {} : { at }),
+      mode: stage === 'hint' ? 'changes' : 'events',
+    }
+    const isCurrent = (): boolean => !this.#stopped && this.#following?.handlers === handlers
+    const handlers: SubscriptionHandlers = {
+      onValue: (pushed, info) => this.#pushed(pushed, info),
+      onEvent: (event) => this.#event(event),
+      onChanged: (waitMs) => this.#loop.readSoon(this.#port.random() * waitMs),
+      onReset: () => void this.#loop.read(),
+      onEnd: (error) => {
+        if (isCurrent()) this.#ended(error)
+      },
+    }
+    // What the topic has already is told at once.
+    return { topic: header.topic, stage, handlers, end: this.#port.follow(header.topic, beginning, handlers) }
+  }
+
+  #pushed(value: unknown, info: ValueInfo): void {
+    this.#parity.pushed(info.hash)
+    if (this.#stage !== 'push' || this.#stopped) return
+    this.#known = { ...info, value }
+    this.#etag = `W/"${info.hash}"`
+    const response = new Response(JSON.stringify(value), { headers: { 'content-type': 'application/json' } })
+    this.#screen.show(response, this.#pushInfo(info))
+  }
+
+  #event(event: EventMessage): void {
+    if (this.#stage !== 'push' || this.#stopped) return
+    if (this.#options.append === undefined) this.#loop.readSoon(0)
+    else if (this.#loop.isReading) this.#waiting.push(event)
+    else this.#append(event)
+  }
+
+  #append(event: EventMessage): void {
+    this.#screen.append(event, this.#pushInfo(event))
+  }
+
+  #pushInfo({ at, cursor }: { at: number; cursor: string }): WatchInfo {
+    return { source: 'push', transport: this.#port.transport(), at, cursor }
+  }
+
+  /** The server refused or ended the subscription: the loop polls, and the endpoint says why. */
+  #ended(error: CrossfadeError | null): void {
+    this.#following = null
+    this.#refusedAt = this.#port.now()
+    if (error !== null) this.#onError(error)
+    void this.#loop.read()
+  }
+}
+
+/** The body beside what the page reads; `undefined` when it is no JSON. */
+async function bodyOf(response: Response): Promise<unknown> {
+  try {
+    return (await response.clone().json()) as unknown
+  } catch {
+    return undefined
+  }
+}
