@@ -1,6 +1,6 @@
 import { closeCodes } from '@crossfade/protocol'
 import websocket from '@fastify/websocket'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { memoryBroker } from './brokers/memory-broker.ts'
 import { ConnectionCounter } from './connections/connection-counter.ts'
@@ -139,20 +139,31 @@ function websocketOptions(maxPayload: number): websocket.WebsocketPluginOptions 
 
 async function mount(scope: FastifyInstance, context: TransportContext, options: ResolvedOptions): Promise<void> {
   scope.setErrorHandler(sendProblem)
-  scope.addHook('onRequest', async (request) => requireOrigin(context, request))
+  scope.addHook('onRequest', async (request) => {
+    requireOrigin(context, request)
+    limitBodyTime(request, context.limits.maxHoldMs)
+  })
   // Whatever else the application can read, here it is JSON (R51).
   scope.removeAllContentTypeParsers()
   scope.addContentTypeParser('application/json', { parseAs: 'string' }, scope.getDefaultJsonParser('error', 'error'))
   scope.addHook('onRoute', (route) => {
     route.bodyLimit = context.limits.maxBodyBytes
   })
-  registerProbe(scope)
+  registerProbe(scope, context)
   registerHealth(scope, context, options.feed)
   registerPoll(scope, context)
   registerSse(scope, context)
   registerRpc(scope, context)
   registerOperator(scope, context, options.operator)
   registerWebSocket(scope, context)
+}
+
+/** A body that comes byte by byte keeps no connection for ever (D8): it has as long as a poll is held. */
+function limitBodyTime({ raw }: FastifyRequest, ms: number): void {
+  if (raw.method === 'GET' || raw.complete) return
+  const timer = setTimeout(() => raw.destroy(), ms)
+  timer.unref()
+  for (const event of ['end', 'close']) raw.once(event, () => clearTimeout(timer))
 }
 
 function spread(connections: number): number {

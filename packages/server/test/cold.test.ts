@@ -52,6 +52,16 @@ describe('a topic that nobody uses', () => {
     expect(answer.topics['ticks/a']?.cursor).not.toBe(topics['ticks/a']?.cursor)
   })
 
+  it('does not recover a cursor that is older than the history of a log, not even in part (R4)', async () => {
+    shop = await openShop({ limits: { historyCount: 3 } })
+    const { topics } = await poll(shop, { 'ticks/a': {} })
+    for (let n = 1; n <= 4; n++) await shop.app.crossfade.publish('ticks/a', 'tick', n)
+    const answer = await poll(shop, topics)
+    expect(ofType(answer.messages, 'subscribed')).toMatchObject([{ recovered: false }])
+    expect([ofType(answer.messages, 'event'), ofType(answer.messages, 'reset')]).toEqual([[], []])
+    expect(answer.topics['ticks/a']?.cursor.slice(-1)).toBe('4')
+  })
+
   it('tells a reader whose answer was overtaken by a change that nobody listened to (R8)', async () => {
     shop = await openShop()
     const before = await read('/api/orders/1')

@@ -1,4 +1,5 @@
 import { request } from 'node:http'
+import { connect } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { CrossfadeOptions } from '../src/index.ts'
 import { ann, ofType, openShop, poll, type Shop } from './shop.ts'
@@ -268,6 +269,28 @@ describe('a hostile HTTP client (D8, D9)', () => {
     }
     const proper = await Stream.open(`${origin}/crossfade/sse?topic=users/ann/notes`, { headers: ann })
     await expect.poll(() => ofType(proper.messages, 'event').length).toBe(1)
+  })
+
+  it('sends a body without end and is cut off (D8)', async () => {
+    await open({ limits: { maxHoldMs: 300 } })
+    const socket = connect(Number(new URL(origin).port), '127.0.0.1')
+    const closed = new Promise((resolve) => socket.once('close', resolve))
+    socket.on('error', () => {})
+    socket.resume()
+    socket.write(
+      'POST /crossfade/poll HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{',
+    )
+    await closed
+    expect((await poll(shop, { 'ticks/a': {} }, { wait: 300 })).more).toBe(false)
+  })
+
+  it('opens no more probes than its address may have connections', async () => {
+    await open({ limits: { maxConnectionsPerAddress: 3 } })
+    const probes = await Promise.all([1, 2, 3].map(() => Socket.open(origin, { path: '/crossfade/probe' })))
+    const fourth = await Socket.open(origin, { path: '/crossfade/probe' })
+    expect((await fourth.closed).code).toBe(4429)
+    for (const probe of probes) probe.raw.send('{"type":"bye","code":1,"message":"","retry":null}')
+    expect(await Promise.all(probes.map(({ closed }) => closed.then(({ code }) => code)))).toEqual([1000, 1000, 1000])
   })
 
   it('takes no account of connections that came and went (D8)', async () => {

@@ -1,4 +1,4 @@
-import { parseHeader } from '@crossfade/protocol'
+import { hashValue, parseHeader } from '@crossfade/protocol'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { memoryBroker, type Broker } from '../src/index.ts'
 import { ann, ofType, openShop, type Shop } from './shop.ts'
@@ -9,9 +9,12 @@ let origin: string
 let broker: Broker
 /** Reads under way, as of a broker that is not in this process. */
 let reads: (() => void)[]
+/** Called just before a read gives its answer. */
+let whenRead: (() => void) | null
 
 beforeEach(async () => {
   reads = []
+  whenRead = null
   const memory = memoryBroker()
   broker = {
     open: (key, kind, listener) => memory.open(key, kind, listener),
@@ -20,6 +23,7 @@ beforeEach(async () => {
     async read(key, after, maxBytes) {
       const page = await memory.read(key, after, maxBytes)
       await new Promise<void>((resolve) => reads.push(resolve))
+      whenRead?.()
       return page
     },
   }
@@ -41,6 +45,15 @@ function finishReads(): () => void {
   return () => clearInterval(timer)
 }
 
+function orderOf(version: number): { id: number; version: number; pad: string } {
+  return { id: 1, version, pad: 'p'.repeat(300) }
+}
+
+function after(microtasks: number, run: () => void): void {
+  if (microtasks === 0) run()
+  else queueMicrotask(() => after(microtasks - 1, run))
+}
+
 describe('joining a topic while it changes', () => {
   it('misses no version of a value that comes during the recovery (R2, R6)', async () => {
     const keeper = await Socket.greet(origin)
@@ -60,6 +73,42 @@ describe('joining a topic while it changes', () => {
     await expect
       .poll(() => ofType(socket.messages, 'event').at(-1)?.cursor)
       .toBe(ofType(keeper.messages, 'event').at(-1)?.cursor)
+    stop()
+  })
+
+  it('misses no version of a value that comes between two steps of the recovery (R2, R6)', async () => {
+    const stop = finishReads()
+    const put = (version: number): void => void shop.orders.set(1, orderOf(version))
+    put(1)
+    const keeper = await Socket.greet(origin)
+    keeper.send({ type: 'subscribe', id: 'k', topic: 'orders/1' })
+    await keeper.next('event')
+    for (let version = 2; version <= 40; version += 2) {
+      const header = parseHeader(String((await shop.app.inject('/api/orders/1')).headers['crossfade']))
+      put(version)
+      await shop.feed.emit('orders', { after: { id: 1, version } })
+      await keeper.next('event')
+      // The next version comes a few microtasks after the read, one more each time.
+      whenRead = () => {
+        whenRead = null
+        const value = orderOf(version + 1)
+        put(version + 1)
+        const [data, hash] = [JSON.stringify(value), hashValue(value)]
+        const patch = JSON.stringify([{ op: 'replace', path: '/version', value: version + 1 }])
+        after(
+          version / 2 - 1,
+          () => void broker.append('orders/1', { kind: 'value', value: { data, hash, at: 1 }, patch }),
+        )
+      }
+      const socket = await Socket.greet(origin)
+      socket.send({ type: 'subscribe', id: 's', topic: 'orders/1', cursor: header?.cursor, hash: header?.hash })
+      const newest = (await keeper.next('event')).cursor
+      await expect.poll(() => ofType(socket.messages, 'event').at(-1)?.cursor).toBe(newest)
+      const events = ofType(socket.messages, 'event')
+      const offsets = events.filter(({ event }) => event === 'patch').map(({ cursor }) => Number(cursor.slice(-12)))
+      expect(offsets).toEqual(offsets.map((_, n) => (offsets[0] ?? 0) + n))
+      socket.close()
+    }
     stop()
   })
 

@@ -242,6 +242,9 @@ describe('a slow consumer (D6)', () => {
   })
 
   it('that is being closed hears nothing more, and the server lives on (F17)', async () => {
+    const crashes: unknown[] = []
+    const noteCrash = (error: unknown): void => void crashes.push(error)
+    process.on('uncaughtException', noteCrash)
     await open({ limits: { heartbeatMs: 50, helloMs: 500 } })
     const stream = await Stream.open(`${origin}/crossfade/sse`, {
       body: { topics: { 'ticks/big': {}, 'ticks/small': {} } },
@@ -258,6 +261,8 @@ describe('a slow consumer (D6)', () => {
     await closed
     expect((await shop.app.inject('/crossfade/health')).statusCode).toBe(200)
     stream.close()
+    process.off('uncaughtException', noteCrash)
+    expect(crashes).toEqual([])
   }, 20_000)
 })
 

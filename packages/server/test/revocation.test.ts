@@ -216,6 +216,30 @@ describe('a principal that loses a right in mid-stream (D10)', () => {
   })
 })
 
+describe('many at once', () => {
+  it('are let in by one run of the endpoint for the same credentials (R52)', async () => {
+    await open()
+    let runs = 0
+    let finish = (): void => {}
+    const gate = new Promise<void>((resolve) => (finish = resolve))
+    whileRunning = () => {
+      runs += 1
+      return gate
+    }
+    const sockets = await Promise.all(Array.from({ length: 20 }, () => Socket.greet(origin, 'ann')))
+    for (const socket of sockets) socket.send({ type: 'subscribe', id: 't', topic: 'talk' }, { type: 'ping', n: 1 })
+    await Promise.all(sockets.map((socket) => socket.next('heartbeat')))
+    finish()
+    await Promise.all(sockets.map((socket) => socket.next('subscribed')))
+    expect(runs).toBe(1)
+    const refused = await Promise.all(Array.from({ length: 20 }, () => Socket.greet(origin, 'bob')))
+    ;(tokens['bob'] as Token).allowed = false
+    for (const socket of refused) socket.send({ type: 'subscribe', id: 't', topic: 'talk' })
+    const codes = await Promise.all(refused.map((socket) => socket.next('error').then(({ code }) => code)))
+    expect(new Set(codes)).toEqual(new Set(['forbidden']))
+  })
+})
+
 describe('credentials that run out (R53)', () => {
   it('are asked for ahead, end their connections after the grace, and not before', async () => {
     await open({ expiryGraceMs: 300 })

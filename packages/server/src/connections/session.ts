@@ -123,8 +123,7 @@ export class Session {
 
   async #join(subscription: Subscription, request: SubscribeRequest): Promise<void> {
     const { hub, access } = this.#ports
-    const topic = await hub.acquire(hub.place(request.topic, this.identity))
-    topic.hold()
+    const topic = await hub.hold(hub.place(request.topic, this.identity))
     try {
       await admitTo(topic, this.identity, this.#ports)
       if (subscription.ended || this.#closed) return

@@ -25,6 +25,11 @@ interface Grant {
   readonly until: number
 }
 
+interface Asking {
+  readonly since: number
+  readonly answer: Promise<{ since: number }>
+}
+
 const tickMs = 1_000
 /** No run of an endpoint that began before a revocation ends later than this after it. */
 const revocationMs = 600_000
@@ -40,6 +45,7 @@ export class Access {
   /** The last revocation of each principal, by its number. */
   readonly #revoked = new Map<string, { number: number; at: number }>()
   #revocations = 0
+  readonly #asking = new Map<string, Asking>()
   readonly #watches = new Map<string, Watch>()
   readonly #timer: NodeJS.Timeout
 
@@ -54,11 +60,10 @@ export class Access {
   async check(place: TopicPlace, identity: Identity): Promise<void> {
     if (place.definition.isPublicLog) return
     if (this.#isGranted(place, identity)) return
-    let since: number
+    let answer: { since: number }
     do {
-      since = this.moment()
-      await this.#ask(place, identity)
-    } while (!this.granted(place, identity, since))
+      answer = await this.#askOnce(place, identity)
+    } while (!this.granted(place, identity, answer.since))
   }
 
   /** A moment in the order of revocations, to be taken before an endpoint runs and given to {@link granted} after it. */
@@ -122,6 +127,24 @@ export class Access {
 
   close(): void {
     clearInterval(this.#timer)
+  }
+
+  /** Those who ask the same while the endpoint is being asked share its answer, unless a revocation came between. */
+  #askOnce(place: TopicPlace, identity: Identity): Promise<{ since: number }> {
+    const key = grantKey(place, identity)
+    const since = this.moment()
+    const underWay = this.#asking.get(key)
+    if (underWay?.since === since) return underWay.answer
+    const answer = this.#ask(place, identity).then(() => ({ since }))
+    const asking = { since, answer }
+    this.#asking.set(key, asking)
+    void this.#forgetWhenDone(key, asking)
+    return answer
+  }
+
+  async #forgetWhenDone(key: string, asking: Asking): Promise<void> {
+    await asking.answer.catch(() => {})
+    if (this.#asking.get(key) === asking) this.#asking.delete(key)
   }
 
   async #ask(place: TopicPlace, identity: Identity): Promise<void> {

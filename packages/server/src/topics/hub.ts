@@ -54,8 +54,18 @@ export class Hub {
     return { ...resolved, name, key, headers: varyHeaders(resolved.definition, identity) }
   }
 
-  /** The live topic of a place, opened if it was cold. Call `use` or `hold` on it in the same tick. */
-  async acquire(place: TopicPlace): Promise<LiveTopic> {
+  /** The live topic of a place, opened if it was cold, and held: it stays live until `release`. */
+  async hold(place: TopicPlace): Promise<LiveTopic> {
+    for (;;) {
+      const topic = await this.#acquire(place)
+      // Somebody whose load failed may have dropped it between two microtasks.
+      if (this.#live.get(place.key) !== topic) continue
+      topic.hold()
+      return topic
+    }
+  }
+
+  async #acquire(place: TopicPlace): Promise<LiveTopic> {
     const live = this.#live.get(place.key)
     if (live) return live
     let opening = this.#opening.get(place.key)

@@ -21,6 +21,7 @@ export interface EndpointHold {
 /**
  * Waits until a topic differs from what the client has.
  *
+ * @param topic held by the caller.
  * @returns true when the handler must answer: the topic differs, or the endpoint refuses the client; false when the time passed.
  */
 export async function holdForChange(
@@ -29,7 +30,6 @@ export async function holdForChange(
   identity: Identity,
   hold: EndpointHold,
 ): Promise<boolean> {
-  topic.hold()
   try {
     const { head } = topic.state
     if (!(await hasCurrent(context, topic, identity, hold.etag))) return true
@@ -38,8 +38,6 @@ export async function holdForChange(
     return await nextChange(topic, identity, hold)
   } catch {
     return true
-  } finally {
-    topic.release()
   }
 }
 

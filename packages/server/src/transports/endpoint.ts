@@ -109,10 +109,13 @@ export class EndpointWrapper {
     reply: FastifyReply,
   ): Promise<FastifyReply | void> {
     if (acceptsEventStream(request.headers.accept)) return this.#stream(place, identity, request, reply)
-    const topic = await this.#context.hub.acquire(place)
-    topic.use()
+    const topic = await this.#context.hub.hold(place)
     const waitMs = this.#waitMs(request)
-    if (waitMs !== null && (await this.#hold(topic, identity, waitMs, request, reply))) return reply
+    try {
+      if (waitMs !== null && (await this.#hold(topic, identity, waitMs, request, reply))) return reply
+    } finally {
+      topic.release()
+    }
     this.#wrapped.set(request, { topic, identity, cursor: topic.cursor, since: this.#context.access.moment(), waitMs })
   }
 
