@@ -156,7 +156,7 @@ describe('a value topic and its source', () => {
     handler = async () => {
       runs += 1
       await gate
-      return { v: runs === 1 ? 2 : 3 }
+      return { v: runs === 1 ? 2.5 : 3 }
     }
     await change()
     await expect.poll(() => runs).toBe(1)
