@@ -28,8 +28,8 @@ async function logIn(who: string): Promise<void> {
 }
 
 function handForms(): void {
-  onSubmit('#login', async (fields) => {
-    await logIn(String(fields.get('name')))
+  onSubmit('#login', async () => {
+    await logIn(find<HTMLInputElement>('#name').value)
     location.reload()
   })
   onSubmit('#order', (fields) =>

@@ -8,5 +8,5 @@ export function openDatabase(url: string): Database {
   const pool = new pg.Pool({ connectionString: url, max: 10 })
   // A database that restarts must not end the product.
   pool.on('error', () => {})
-  return drizzle(pool) as Database
+  return drizzle(pool)
 }
