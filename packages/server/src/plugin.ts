@@ -9,6 +9,7 @@ import { Heartbeats } from './connections/heartbeats.ts'
 import { OpenConnections } from './connections/open-connections.ts'
 import { RequestRate } from './connections/request-rate.ts'
 import { TopicCounter } from './connections/topic-counter.ts'
+import { UpgradedSockets } from './connections/upgraded-sockets.ts'
 import { crossfadeOf, type Crossfade } from './crossfade.ts'
 import { startFeed } from './feed.ts'
 import { Access } from './identity/access.ts'
@@ -60,12 +61,14 @@ async function plugin(app: FastifyInstance, given: CrossfadeOptions): Promise<vo
 
   app.decorate('crossfade', crossfadeOf({ hub, registry, rollout, rpc, access, maxEventBytes: limits.maxEventBytes }))
   if (!app.hasDecorator('websocketServer')) await app.register(websocket, websocketOptions(limits.maxMessageBytes))
+  const upgraded = new UpgradedSockets()
+  upgraded.install(app)
   wrapper.install(app)
   await app.register((scope) => mount(scope, context, options), { prefix: options.base })
 
   rollout.onChange((feature) => context.connections.announce(stageMessage(feature, spread(context.connections.size))))
   if (options.feed) startFeed(app, options.feed, router)
-  app.addHook('preClose', () => drain(app, context))
+  app.addHook('preClose', () => drain(app, context, upgraded))
   app.addHook('onClose', () => dispose(context, options))
 }
 
@@ -171,7 +174,7 @@ function spread(connections: number): number {
 }
 
 /** Says `bye` to every connection and gives them a moment to read it; what does not go is closed. */
-async function drain(app: FastifyInstance, context: TransportContext): Promise<void> {
+async function drain(app: FastifyInstance, context: TransportContext, upgraded: UpgradedSockets): Promise<void> {
   const { connections } = context
   connections.endAll(
     closeCodes.goingAway,
@@ -180,7 +183,7 @@ async function drain(app: FastifyInstance, context: TransportContext): Promise<v
   )
   const until = performance.now() + drainMs
   while (connections.size > 0 && performance.now() < until) await new Promise((resolve) => setTimeout(resolve, 20))
-  for (const socket of app.websocketServer.clients) socket.terminate()
+  upgraded.destroyAll()
   setTimeout(() => app.server.closeAllConnections(), drainMs).unref()
 }
 

@@ -11,8 +11,9 @@ import { Stream } from './stream.ts'
 
 const things = [1, 2]
 const logTopic = 'talk/a'
-type Kind = 'poll' | 'websocket' | 'sse'
-const kinds: readonly Kind[] = ['poll', 'websocket', 'sse', 'poll', 'websocket']
+/** `hint`: a WebSocket that only tells that something changed; the client reads the endpoint. */
+type Kind = 'poll' | 'websocket' | 'sse' | 'hint'
+const kinds: readonly Kind[] = ['poll', 'websocket', 'sse', 'hint', 'poll', 'websocket']
 
 type Step =
   | { readonly do: 'change'; readonly thing: number }
@@ -207,15 +208,24 @@ class Client {
     const positions: Record<string, object> = { [logTopic]: this.log.position }
     for (const [topic, held] of this.values) {
       held.begin()
-      positions[topic] = held.position
+      positions[topic] = { ...held.position, ...(this.#kind === 'hint' ? { mode: 'changes' } : {}) }
     }
     return positions
   }
 
   #hear(message: ServerMessage): void {
     if (!('topic' in message) || message.topic === undefined) return
-    const held = message.topic === logTopic ? this.log : this.values.get(message.topic)
-    held?.hear(message)
+    if (message.topic === logTopic) this.log.hear(message)
+    else if (this.#kind === 'hint') this.#readLater(message)
+    else this.values.get(message.topic)?.hear(message)
+  }
+
+  /** Stage hint: whatever is said of a topic but "go on from your cursor" means that the endpoint is to be read. */
+  #readLater(message: ServerMessage & { topic?: string }): void {
+    const { topic = '' } = message
+    const held = this.values.get(topic)
+    if (message.type === 'subscribed' && message.recovered && message.cursor === held?.cursor) return
+    this.#next(async () => held?.read(await this.#fetch(`/${topic}`)))
   }
 
   async #poll(): Promise<void> {

@@ -140,6 +140,18 @@ describe('a loader in trouble (D12)', () => {
   })
 })
 
+describe('a run of the endpoint', () => {
+  it('does not come from this machine, so that what is only local stays local (R14)', async () => {
+    await open()
+    handler = (request, reply) =>
+      request.ip === '127.0.0.1' ? { v: 1 } : reply.code(403).send({ error: 'local only' })
+    expect((await app.inject('/things/1')).statusCode).toBe(200)
+    const socket = await Socket.greet(origin)
+    socket.send({ type: 'subscribe', id: 'x', topic: 'things/1' })
+    expect(await socket.next('error')).toMatchObject({ code: 'forbidden' })
+  })
+})
+
 describe('a value topic and its source', () => {
   it('shows the last change although the feed repeats an earlier one meanwhile (C2)', async () => {
     await open()

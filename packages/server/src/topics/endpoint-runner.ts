@@ -26,6 +26,8 @@ export class EndpointFailure extends CrossfadeError {
 }
 
 const runHeader = 'x-crossfade-run'
+/** A run comes from no network: an endpoint that trusts this machine's own addresses must not take it for a local client. */
+const nowhere = '0.0.0.0'
 
 /**
  * Runs wrapped endpoints in process, with the whole life cycle of the route: hooks, validation, serialization, `onSend` (DESIGN §3.2).
@@ -53,7 +55,12 @@ export class EndpointRunner {
     this.#topicKeys.set(id, null)
     try {
       const response = await this.#inTime(
-        this.#app.inject({ method: 'GET', url, headers: { ...headers, accept: 'application/json', [runHeader]: id } }),
+        this.#app.inject({
+          method: 'GET',
+          url,
+          headers: { ...headers, accept: 'application/json', [runHeader]: id },
+          remoteAddress: nowhere,
+        }),
         url,
       )
       if (response.statusCode < 200 || response.statusCode > 299) {

@@ -1,0 +1,20 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import Fastify from 'fastify'
+import { expect, it } from 'vitest'
+import crossfade from '@crossfade/server'
+
+it('closes although a hook refused an upgrade and the client kept its socket (D7)', async () => {
+  const app = Fastify()
+  app.addHook('onRequest', async (_request, reply) => reply.code(502).send('blocked'))
+  await app.register(crossfade)
+  const origin = new URL(await app.listen({ host: '127.0.0.1', port: 0 }))
+  const socket = connect({ port: Number(origin.port), host: origin.hostname, allowHalfOpen: true })
+  socket.write(
+    'GET /crossfade/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+  )
+  const [answer] = (await once(socket, 'data')) as [Buffer]
+  expect(answer.toString()).toContain('502')
+  await app.close()
+  socket.destroy()
+})
