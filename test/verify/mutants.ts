@@ -112,7 +112,8 @@ async function unmutated(chosen: readonly Mutant[]): Promise<number> {
 async function kill(mutant: Mutant): Promise<readonly string[]> {
   await run('git', ['apply', '--whitespace=nowarn', '--directory=.tmp/mutant', mutant.file], { cwd: root })
   try {
-    const outcome = await runTests(mutant.tests)
+    // The first red test is enough.
+    const outcome = await runTests(['--bail=1', ...mutant.tests])
     if (outcome.broken !== null) console.log(`    no test ran: ${outcome.broken}`)
     return outcome.failed
   } finally {
