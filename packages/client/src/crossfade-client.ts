@@ -16,6 +16,7 @@ import { LinkDriver } from './link/driver.ts'
 import { statusOf } from './link/status.ts'
 import { defaultTiming, type Timing } from './timing.ts'
 import { TopicRegistry } from './topics/topic-registry.ts'
+import type { Asked } from './transports/asked-topics.ts'
 import { transportNames } from './transports/transport.ts'
 import { EndpointWatch } from './watch/endpoint-watch.ts'
 import type { WatchInfo } from './watch/screen.ts'
@@ -161,7 +162,7 @@ export class CrossfadeClient implements Client {
       ladder: this.#options.transports ?? transportNames,
       token: async (refresh) => this.#options.token?.(refresh),
       subscriptions: () => this.#topics.subscriptions(),
-      message: (message, id) => this.#message(message, id),
+      message: (message, asked) => this.#message(message, asked),
       changed: (state) => this.#events.emit('status', statusOf(state)),
     })
   }
@@ -171,8 +172,8 @@ export class CrossfadeClient implements Client {
     if (this.#link === null) this.#base = base
   }
 
-  #message(message: ServerMessage, id: string | undefined): void {
-    if (message.type !== 'stage') return this.#topics.take(message, id)
+  #message(message: ServerMessage, asked: Asked | undefined): void {
+    if (message.type !== 'stage') return this.#topics.take(message, asked)
     this.#events.emit('stage', message)
     for (const watch of this.#watches) watch.onStage(message.feature, message, message.spread)
   }

@@ -2,6 +2,7 @@ import { paths, type ServerMessage } from '@crossfade/protocol'
 import type { Environment, Timer } from '../environment.ts'
 import type { Timing } from '../timing.ts'
 import type { TopicSubscription } from '../topics/subscription.ts'
+import type { Asked } from '../transports/asked-topics.ts'
 import { HoldMemory } from '../transports/hold-memory.ts'
 import { openLongPoll, openShortPoll } from '../transports/poll.ts'
 import { openSse } from '../transports/sse.ts'
@@ -24,8 +25,8 @@ export interface LinkPort {
   readonly ladder: readonly TransportName[]
   token(refresh: boolean): Promise<string | undefined>
   subscriptions(): Iterable<TopicSubscription>
-  /** @param id of the subscription that the message belongs to, where the transport knows it. */
-  message(message: ServerMessage, id: string | undefined): void
+  /** @param asked what the message answers. */
+  message(message: ServerMessage, asked: Asked | undefined): void
   changed(state: LinkState): void
 }
 
@@ -159,7 +160,7 @@ export class LinkDriver {
       hold: this.#hold,
       token: (refresh) => this.#token(attempt, refresh),
       subscriptions: () => this.#port.subscriptions(),
-      message: (message, id) => this.#port.message(message, id),
+      message: (message, asked) => this.#port.message(message, asked),
       proved: () => this.#enqueue(() => this.#proved(attempt)),
       ended: (end) => this.#enqueue(() => this.#ended(attempt, end)),
     })

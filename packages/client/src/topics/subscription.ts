@@ -10,6 +10,7 @@ import {
   type TopicPosition,
   type Unsubscribed,
 } from '@crossfade/protocol'
+import type { Asked } from '../transports/asked-topics.ts'
 import { placeOf } from './log-state.ts'
 import { applyEvent, applyRest, applyStart, emptyValue, type RestAnswer, type ValueState } from './value-state.ts'
 
@@ -102,10 +103,10 @@ export class TopicSubscription {
   }
 
   /** Takes a message of this topic. */
-  take(message: ServerMessage): void {
+  take(message: ServerMessage, asked: Asked): void {
     switch (message.type) {
       case 'subscribed':
-        this.#start(message)
+        this.#start(message, asked)
         break
       case 'event':
         this.#event(message)
@@ -130,12 +131,11 @@ export class TopicSubscription {
 
   /** A REST answer of the same topic (R8). @returns whether its value is to be shown, or what else it did. */
   rest(answer: RestAnswer & { at: number }): 'shown' | 'moved' | 'ignored' {
-    const hadCursor = this.#state.cursor !== null
     const { state, outcome } = applyRest(this.#state, answer)
     this.#state = state
     if (outcome === 'shown') this.#at = answer.at
     // The server then answers with a value that is not older than this one.
-    if (outcome === 'shown' && hadCursor) this.#again()
+    if (outcome === 'shown') this.#again()
     return outcome === 'drift' ? 'ignored' : outcome
   }
 
@@ -146,15 +146,17 @@ export class TopicSubscription {
     this.#again()
   }
 
-  #start({ kind, cursor, recovered }: Subscribed): void {
-    const hadCursor = this.#state.cursor !== null
+  #start({ kind, cursor, recovered }: Subscribed, asked: Asked): void {
     this.#kind = kind
     this.isLive = true
-    if (this.#isValue) {
-      this.#state = applyStart(this.#state, recovered)
-      return
-    }
-    if (!recovered || !hadCursor) this.#state = { ...this.#state, cursor, hash: null }
+    // Another transport, or a REST answer, has brought it further than where this one was asked to begin.
+    const hasMoved = this.#state.cursor !== null && this.#state.cursor !== asked.cursor
+    if (this.#isValue) this.#state = applyStart(this.#state, recovered, hasMoved)
+    else if (!hasMoved || this.epoch !== parseCursor(cursor).epoch) this.#startLog(cursor, recovered)
+  }
+
+  #startLog(cursor: string, recovered: boolean): void {
+    if (!recovered || this.#state.cursor === null) this.#state = { ...this.#state, cursor, hash: null }
     if (!recovered) this.#tellLoss('the history since your cursor is not known any more')
   }
 

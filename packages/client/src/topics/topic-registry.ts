@@ -1,5 +1,6 @@
 import { parseCursor, type CrossfadeError, type EventMessage, type ServerMessage } from '@crossfade/protocol'
 import { TopicSubscription, type Beginning, type SubscriptionHandlers } from './subscription.ts'
+import type { Asked } from '../transports/asked-topics.ts'
 import type { RestAnswer } from './value-state.ts'
 
 /** Somebody who follows a topic. */
@@ -36,11 +37,11 @@ export class TopicRegistry {
     return this.#shared.get(topic)?.subscription
   }
 
-  /** @param id of the subscription that the message belongs to: an older one does not count any more. */
-  take(message: ServerMessage, id: string | undefined): void {
+  /** @param asked what the message answers: an older subscription does not count any more. */
+  take(message: ServerMessage, asked: Asked | undefined): void {
     if (!('topic' in message) || message.topic === undefined) return
     const subscription = this.get(message.topic)
-    if (subscription !== undefined && subscription.id === id) subscription.take(message)
+    if (subscription !== undefined && subscription.id === asked?.id) subscription.take(message, asked)
   }
 
   /**

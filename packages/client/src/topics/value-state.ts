@@ -36,9 +36,14 @@ export function applyEvent(state: ValueState, event: EventMessage): ValueStep {
   return place === 'next' ? patch(state, event) : drift
 }
 
-/** A `subscribed` or `reset` message. */
-export function applyStart(state: ValueState, recovered: boolean): ValueState {
-  return recovered && state.cursor !== null ? state : { ...state, takes: 'any' }
+/**
+ * A `subscribed` or `reset` message.
+ *
+ * @param hasMoved what is held is not what the subscription was asked to begin from: an older snapshot must not undo it.
+ */
+export function applyStart(state: ValueState, recovered: boolean, hasMoved: boolean = false): ValueState {
+  if (recovered && state.cursor !== null) return state
+  return { ...state, takes: hasMoved && state.takes !== 'any' ? 'foreign' : 'any' }
 }
 
 /** What a REST answer says of the topic (R8). */
@@ -68,7 +73,7 @@ function isStale(state: ValueState, answer: RestAnswer): boolean {
 
 /** Where an event stands to what is held. */
 function placeOf(state: ValueState, event: EventMessage): 'any' | 'old' | 'next' | 'gap' {
-  if (state.takes === 'any' || state.cursor === null) return 'any'
+  if (state.cursor === null || state.takes === 'any') return 'any'
   const mine = parseCursor(state.cursor)
   const theirs = parseCursor(event.cursor)
   if (theirs.epoch !== mine.epoch) return state.takes === 'foreign' ? 'any' : 'old'

@@ -14,13 +14,6 @@ export async function jsonHeaders(
   }
 }
 
-/** The body of a poll or stream: every topic and where the client stands in it. */
-export function positionsOf(port: TransportPort): Record<string, object> {
-  return Object.fromEntries(
-    [...port.subscriptions()].map((subscription) => [subscription.topic, subscription.position]),
-  )
-}
-
 /** How long the server asks to wait, ms (`Retry-After`, RFC 9110 §10.2.3: seconds or a date), at most an hour; `undefined` when it does not. */
 export function retryAfterMs(response: Response, now: number): number | undefined {
   const text = response.headers.get('retry-after')

@@ -1,6 +1,7 @@
 import { parsePollAnswer, paths, type PollAnswer } from '@crossfade/protocol'
 import type { Timer } from '../environment.ts'
-import { jsonHeaders, positionsOf, retryAfterMs } from './headers.ts'
+import { AskedTopics } from './asked-topics.ts'
+import { jsonHeaders, retryAfterMs } from './headers.ts'
 import type { OpenTransport, Transport, TransportEnd, TransportPort } from './transport.ts'
 
 /** Opens a loop of held polls. */
@@ -18,9 +19,7 @@ const leastHeldMs = 1_000
 interface Poll {
   readonly startedAt: number
   readonly waitMs: number
-  /** By topic, the id of the subscription that it asks for. */
-  readonly ids: ReadonlyMap<string, string>
-  readonly body: string
+  readonly asked: AskedTopics
   readonly abort: AbortController
   /** What is wanted has changed: the next one asks for it. */
   isReplaced: boolean
@@ -59,9 +58,7 @@ class PollTransport implements Transport {
 
   /** Whether the poll under way asks for what is wanted. */
   #isAsked(): boolean {
-    const wanted = [...this.#port.subscriptions()]
-    const ids = this.#poll?.ids
-    return ids?.size === wanted.length && wanted.every(({ topic, id }) => ids.get(topic) === id)
+    return this.#poll?.asked.covers(this.#port.subscriptions()) === true
   }
 
   /** The next poll, this long after the start of the last one. */
@@ -82,9 +79,8 @@ class PollTransport implements Transport {
     const startedAt = environment.now()
     // The first poll proves the path and is not held.
     const waitMs = this.#holds && this.#proved ? hold.ms(startedAt) : 0
-    const ids = new Map([...this.#port.subscriptions()].map((subscription) => [subscription.topic, subscription.id]))
-    const body = JSON.stringify({ topics: positionsOf(this.#port), wait: waitMs })
-    const poll: Poll = { startedAt, waitMs, ids, body, abort: new AbortController(), isReplaced: false }
+    const asked = new AskedTopics(this.#port.subscriptions())
+    const poll: Poll = { startedAt, waitMs, asked, abort: new AbortController(), isReplaced: false }
     this.#poll = poll
     this.#startedAt = startedAt
     const deadline = environment.setTimeout(
@@ -108,7 +104,7 @@ class PollTransport implements Transport {
     const response = await environment.fetch(`${base}${paths.poll}`, {
       method: 'POST',
       headers,
-      body: poll.body,
+      body: JSON.stringify({ topics: poll.asked.topics, wait: poll.waitMs }),
       cache: 'no-store',
       signal: poll.abort.signal,
     })
@@ -134,18 +130,15 @@ class PollTransport implements Transport {
   }
 
   /** Whether what is wanted has changed since this poll. */
-  #isBehind({ ids }: Poll): boolean {
-    return [...this.#port.subscriptions()].some(({ topic, id }) => ids.get(topic) !== id)
+  #isBehind({ asked }: Poll): boolean {
+    return [...this.#port.subscriptions()].some((subscription) => !asked.has(subscription))
   }
 
-  #deliver({ ids }: Poll, answer: PollAnswer): void {
+  #deliver({ asked }: Poll, answer: PollAnswer): void {
     for (const subscription of this.#port.subscriptions()) {
-      const isServed = answer.topics[subscription.topic] !== undefined
-      if (isServed && ids.get(subscription.topic) === subscription.id) subscription.isLive = true
+      if (asked.has(subscription) && answer.topics[subscription.topic] !== undefined) subscription.isLive = true
     }
-    for (const message of answer.messages) {
-      this.#port.message(message, 'topic' in message ? ids.get(message.topic ?? '') : undefined)
-    }
+    for (const message of answer.messages) this.#port.message(message, asked.of(message))
   }
 
   #failed({ startedAt, waitMs, abort, isReplaced }: Poll, error: unknown): void {

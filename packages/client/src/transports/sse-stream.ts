@@ -1,5 +1,6 @@
 import { closeRule, parseServerMessages, paths, SseParser, type ServerMessage } from '@crossfade/protocol'
-import { jsonHeaders, positionsOf, retryAfterMs } from './headers.ts'
+import { AskedTopics } from './asked-topics.ts'
+import { jsonHeaders, retryAfterMs } from './headers.ts'
 import { Liveness } from './liveness.ts'
 import type { EndReason, TransportEnd, TransportPort } from './transport.ts'
 
@@ -19,8 +20,7 @@ export class SseStream {
   readonly #options: { readonly proof: boolean; readonly refresh: boolean }
   readonly #abort = new AbortController()
   readonly #liveness: Liveness
-  /** By topic, the id of the subscription that it carries. */
-  readonly #ids: ReadonlyMap<string, string>
+  readonly #asked: AskedTopics
   #firstBeatAt: number | null = null
   #isReady = false
   #bye: { code: number; retry: number | null } | null = null
@@ -31,15 +31,14 @@ export class SseStream {
     this.#port = port
     this.#listener = listener
     this.#options = options
-    this.#ids = new Map([...port.subscriptions()].map((subscription) => [subscription.topic, subscription.id]))
+    this.#asked = new AskedTopics(port.subscriptions())
     this.#liveness = new Liveness(port, (reason) => this.#dead(reason))
-    void this.#run(JSON.stringify({ topics: positionsOf(port) }))
+    void this.#run(JSON.stringify({ topics: this.#asked.topics }))
   }
 
   /** Whether it streams exactly what is wanted. */
   covers(): boolean {
-    const wanted = [...this.#port.subscriptions()]
-    return wanted.length === this.#ids.size && wanted.every(({ topic, id }) => this.#ids.get(topic) === id)
+    return this.#asked.covers(this.#port.subscriptions())
   }
 
   close(): void {
@@ -95,7 +94,7 @@ export class SseStream {
     } else if (message.type === 'bye') this.#bye = message
     else if (message.type === 'heartbeat') this.#beat()
     else if (message.type === 'error' && message.code === 'token_expiring') this.#listener.expiring()
-    else this.#port.message(message, 'topic' in message ? this.#ids.get(message.topic ?? '') : undefined)
+    else this.#port.message(message, this.#asked.of(message))
   }
 
   /** The last timed frame must arrive, and not together with the first: a buffer gives both at once. */

@@ -2,6 +2,7 @@ import type { ServerMessage } from '@crossfade/protocol'
 import type { Environment } from '../environment.ts'
 import type { Timing } from '../timing.ts'
 import type { TopicSubscription } from '../topics/subscription.ts'
+import type { Asked } from './asked-topics.ts'
 import type { HoldMemory } from './hold-memory.ts'
 
 /** The rungs of the ladder, best first. The last one needs nothing of Crossfade: watch() polls the endpoint itself. */
@@ -39,8 +40,8 @@ export interface TransportPort {
   token(refresh?: boolean): Promise<string | undefined>
   /** What is wanted now. */
   subscriptions(): Iterable<TopicSubscription>
-  /** @param id of the subscription that the message belongs to: what an older one still gets must not reach a newer one. */
-  message(message: ServerMessage, id: string | undefined): void
+  /** @param asked what the message answers: what an older subscription still gets must not reach a newer one. */
+  message(message: ServerMessage, asked: Asked | undefined): void
   /** It works: not only opened, but carried frames in time. */
   proved(): void
   ended(end: TransportEnd): void

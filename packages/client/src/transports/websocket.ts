@@ -8,6 +8,7 @@ import {
   type ServerMessage,
 } from '@crossfade/protocol'
 import type { Timer, WebSocketLike } from '../environment.ts'
+import type { Asked } from './asked-topics.ts'
 import { Liveness } from './liveness.ts'
 import type { OpenTransport, Transport, TransportEnd, TransportPort } from './transport.ts'
 
@@ -21,10 +22,10 @@ const pacingMs = 2_000
 class WebSocketTransport implements Transport {
   readonly #port: TransportPort
   readonly #liveness: Liveness
-  /** By topic, the id of the last `subscribe`. */
-  readonly #sent = new Map<string, string>()
-  /** By topic, the id of the last `subscribed`: events of the topic belong to it. */
-  readonly #begun = new Map<string, string>()
+  /** By topic, the last `subscribe`. */
+  readonly #sent = new Map<string, Asked>()
+  /** By topic, the `subscribe` that was answered last: events of the topic belong to it. */
+  readonly #begun = new Map<string, Asked>()
   #socket: WebSocketLike | null = null
   #pacing: Timer | null = null
   #greeted = false
@@ -102,12 +103,13 @@ class WebSocketTransport implements Transport {
     const say = (line: object, remember: () => void): void => {
       if (lines.push(line) <= burst) remember()
     }
-    for (const [topic, id] of this.#sent) {
+    for (const [topic, { id }] of this.#sent) {
       if (!wanted.has(topic)) say({ type: 'unsubscribe', id }, () => this.#sent.delete(topic))
     }
     for (const [topic, { id, position }] of wanted) {
-      if (this.#sent.get(topic) !== id)
-        say({ type: 'subscribe', id, topic, ...position }, () => this.#sent.set(topic, id))
+      if (this.#sent.get(topic)?.id === id) continue
+      const asked: Asked = { id, cursor: position.cursor }
+      say({ type: 'subscribe', id, topic, ...position }, () => this.#sent.set(topic, asked))
     }
     return lines
   }
@@ -131,15 +133,17 @@ class WebSocketTransport implements Transport {
     else if (message.type === 'bye') this.#bye = message
     else if (message.type === 'heartbeat') this.#prove()
     else if (message.type === 'error' && message.code === 'token_expiring') void this.#renew()
-    else this.#port.message(message, this.#idOf(message))
+    else this.#port.message(message, this.#askedBy(message))
   }
 
-  #idOf(message: ServerMessage): string | undefined {
+  #askedBy(message: ServerMessage): Asked | undefined {
     if (!('topic' in message) || message.topic === undefined) return undefined
-    if (message.type === 'subscribed' && message.id !== undefined) this.#begun.set(message.topic, message.id)
     const id = 'id' in message ? message.id : undefined
-    // Before it has begun nothing belongs to it.
-    return id ?? this.#begun.get(message.topic) ?? ''
+    if (id === undefined) return this.#begun.get(message.topic)
+    const asked = this.#sent.get(message.topic)
+    if (asked?.id !== id) return undefined
+    if (message.type === 'subscribed') this.#begun.set(message.topic, asked)
+    return asked
   }
 
   #greet(hello: Hello): void {

@@ -1,0 +1,288 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import {
+  initialLink,
+  stepLink,
+  type LinkEvent,
+  type LinkEventType,
+  type LinkState,
+  type Phase,
+  type Step,
+} from '../src/link/machine.ts'
+import { defaultTiming } from '../src/timing.ts'
+import { transportNames } from '../src/transports/transport.ts'
+
+const now = 1_000_000
+const inputs = { now, random: () => 0.5, timing: defaultTiming }
+
+const events: { readonly [Type in LinkEventType]: LinkEvent } = {
+  wanted: { type: 'wanted' },
+  unwanted: { type: 'unwanted' },
+  proved: { type: 'proved' },
+  ended: { type: 'ended', reason: 'closed' },
+  checked: { type: 'checked', reachable: true },
+  timer: { type: 'timer' },
+  climbed: { type: 'climbed', rung: 0 },
+  climbFailed: { type: 'climbFailed' },
+  wake: { type: 'wake' },
+  sleep: { type: 'sleep' },
+}
+
+function stateIn(phase: Phase, changes: Partial<LinkState> = {}): LinkState {
+  const retryAt = phase === 'waiting' ? now + 10_000 : null
+  return { ...initialLink(transportNames), phase, rung: 1, liveSince: now - 60_000, retryAt, ...changes }
+}
+
+function step(phase: Phase, event: LinkEvent, changes: Partial<LinkState> = {}): Step {
+  return stepLink(stateIn(phase, changes), event, inputs)
+}
+
+/** `phase: effects`, such as `opening: open sse`. */
+function told({ state, effects }: Step): string {
+  const words = effects.map((effect) => (effect.type === 'open' ? `open ${effect.transport}` : effect.type))
+  return `${state.phase}: ${words.join(', ')}`
+}
+
+/** What each event does in each phase, on the second rung of the ladder; an empty cell: nothing at all. */
+const table: { readonly [Name in Phase]: { readonly [Type in LinkEventType]: string } } = {
+  idle: {
+    wanted: 'opening: open sse',
+    unwanted: '',
+    proved: '',
+    ended: '',
+    checked: '',
+    timer: '',
+    climbed: '',
+    climbFailed: '',
+    wake: '',
+    sleep: '',
+  },
+  opening: {
+    wanted: '',
+    unwanted: 'idle: close, stopClimbing',
+    proved: 'live: climb',
+    ended: 'checking: check',
+    checked: '',
+    timer: '',
+    climbed: '',
+    climbFailed: '',
+    wake: '',
+    sleep: 'asleep: close, stopClimbing',
+  },
+  checking: {
+    wanted: '',
+    unwanted: 'idle: close, stopClimbing',
+    proved: '',
+    ended: '',
+    checked: 'opening: open longpoll',
+    timer: '',
+    climbed: '',
+    climbFailed: '',
+    wake: '',
+    sleep: 'asleep: close, stopClimbing',
+  },
+  live: {
+    wanted: '',
+    unwanted: 'idle: close, stopClimbing',
+    proved: '',
+    ended: 'waiting: stopClimbing, wait',
+    checked: '',
+    timer: '',
+    climbed: 'live: ',
+    climbFailed: 'live: climb',
+    wake: 'live: test',
+    sleep: 'asleep: close, stopClimbing',
+  },
+  waiting: {
+    wanted: '',
+    unwanted: 'idle: close, stopClimbing',
+    proved: '',
+    ended: '',
+    checked: '',
+    timer: 'opening: open sse',
+    climbed: '',
+    climbFailed: '',
+    wake: 'waiting: wait',
+    sleep: 'asleep: close, stopClimbing',
+  },
+  asleep: {
+    wanted: '',
+    unwanted: 'idle: close, stopClimbing',
+    proved: '',
+    ended: '',
+    checked: '',
+    timer: '',
+    climbed: '',
+    climbFailed: '',
+    wake: 'opening: open sse',
+    sleep: '',
+  },
+  stopped: {
+    wanted: '',
+    unwanted: 'idle: close, stopClimbing',
+    proved: '',
+    ended: '',
+    checked: '',
+    timer: '',
+    climbed: '',
+    climbFailed: '',
+    wake: '',
+    sleep: '',
+  },
+}
+
+const cells = Object.entries(table).flatMap(([phase, row]) =>
+  Object.entries(row).map(([type, expected]) => [phase as Phase, type as LinkEventType, expected] as const),
+)
+
+describe('the table of the link', () => {
+  it.each(cells)('%s · %s → %s', (phase, type, expected) => {
+    const result = step(phase, events[type])
+    if (expected === '') expect(result).toEqual({ state: stateIn(phase), effects: [] })
+    else expect(told(result)).toBe(expected)
+  })
+})
+
+describe('the link', () => {
+  it('steps down when the transport fails and the server answers the probe (F1, F2)', () => {
+    const failed = stepLink(stateIn('opening', { rung: 0 }), { type: 'ended', reason: 'ws-blocked' }, inputs)
+    expect(told(failed)).toBe('checking: check')
+    const checked = stepLink(failed.state, { type: 'checked', reachable: true }, inputs)
+    expect(told(checked)).toBe('opening: open sse')
+    expect(checked.state.reason).toBe('ws-blocked')
+  })
+
+  it('stays on its transport and backs off when the server is down (F9)', () => {
+    const { state, effects } = step('checking', { type: 'checked', reachable: false }, { rung: 0, attempt: 2 })
+    expect(state).toMatchObject({ phase: 'waiting', rung: 0, attempt: 3, reason: 'server-down' })
+    expect(effects).toContainEqual({ type: 'wait', ms: 1250 })
+  })
+
+  it('steps down at once where a transport does not exist', () => {
+    expect(told(step('opening', { type: 'ended', reason: 'unsupported' }, { rung: 0 }))).toBe('opening: open sse')
+  })
+
+  it('begins the ladder anew, later, when its last rung fails', () => {
+    const { state } = step('checking', { type: 'checked', reachable: true }, { rung: 3, attempt: 4 })
+    expect(state).toMatchObject({ phase: 'waiting', rung: 0, attempt: 5 })
+  })
+
+  it('takes one short life for an accident and two for a middlebox (F3)', () => {
+    const short = { rung: 0, liveSince: now - 300 }
+    const once = step('live', { type: 'ended', reason: 'closed' }, short)
+    expect(told(once)).toBe('waiting: stopClimbing, wait')
+    const twice = step('live', { type: 'ended', reason: 'closed' }, { ...short, shortLives: once.state.shortLives })
+    expect(told(twice)).toBe('checking: stopClimbing, check')
+    expect(twice.state.reason).toBe('unstable')
+  })
+
+  it('does not count lives that the server ended with bye (F8)', () => {
+    const { state } = step(
+      'live',
+      { type: 'ended', reason: 'closed', retryMs: 0 },
+      { liveSince: now - 100, shortLives: 1 },
+    )
+    expect(state).toMatchObject({ phase: 'waiting', rung: 1, shortLives: 1 })
+  })
+
+  it('comes back after the retry that the server asked for (R40)', () => {
+    const { state } = step('live', { type: 'ended', reason: 'closed', retryMs: 8_000 })
+    expect(state.retryAt).toBe(now + 9_000)
+  })
+
+  it('does not trust a server that always asks to come back at once (F7)', () => {
+    const { effects } = step('opening', { type: 'ended', reason: 'closed', retryMs: 0 }, { attempt: 6 })
+    expect(effects).toContainEqual({ type: 'wait', ms: 10_250 })
+  })
+
+  it('refreshes the token once, then backs off (F14)', () => {
+    const first = step('live', { type: 'ended', reason: 'auth' })
+    expect(told(first)).toBe('opening: stopClimbing, refreshToken, open sse')
+    const second = stepLink(first.state, { type: 'ended', reason: 'auth' }, inputs)
+    expect(told(second)).toBe('waiting: stopClimbing, wait')
+    expect(second.state.reason).toBe('auth')
+  })
+
+  it('does not come back when the server says so', () => {
+    expect(told(step('live', { type: 'ended', reason: 'refused', retryMs: null }))).toBe('stopped: stopClimbing')
+  })
+
+  it('steps down at once when a stream begins to buffer (F6b)', () => {
+    expect(told(step('live', { type: 'ended', reason: 'sse-buffered' }))).toBe('checking: stopClimbing, check')
+  })
+
+  it('climbs at 15 s, ever later, and within two minutes (F25)', () => {
+    const waits = [0, 1, 2, 3, 9].map((climbs) => {
+      const { effects } = step('live', { type: 'climbFailed' }, { climbs: climbs - 1 })
+      return effects.map((effect) => ('ms' in effect ? effect.ms : 0))[0]
+    })
+    expect(waits).toEqual([15_000, 30_000, 60_000, 120_000, 120_000].map((ms) => ms * 0.875))
+  })
+
+  it('keeps why it is not on its best transport until it is', () => {
+    const lower = step('opening', { type: 'proved' }, { reason: 'ws-blocked' })
+    expect(lower.state.reason).toBe('ws-blocked')
+    expect(stepLink(lower.state, { type: 'climbed', rung: 0 }, inputs).state).toMatchObject({ rung: 0, reason: null })
+  })
+})
+
+const anyEvent: fc.Arbitrary<LinkEvent> = fc.oneof(
+  fc.constantFrom<LinkEvent>(
+    { type: 'wanted' },
+    { type: 'unwanted' },
+    { type: 'proved' },
+    { type: 'timer' },
+    { type: 'climbFailed' },
+    { type: 'wake' },
+    { type: 'sleep' },
+  ),
+  fc.record({ type: fc.constant('checked' as const), reachable: fc.boolean() }),
+  fc.record({
+    type: fc.constant('ended' as const),
+    reason: fc.constantFrom('closed', 'ws-blocked', 'sse-buffered', 'poll-failed', 'auth', 'unsupported'),
+    retryMs: fc.constantFrom(undefined, 0, 1_000),
+  }) as fc.Arbitrary<LinkEvent>,
+)
+
+describe('whatever happens to the link', () => {
+  it('the rung is on the ladder, an opening has its transport, and a waiting its timer', () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(anyEvent, fc.nat(20_000)), { maxLength: 80 }), (happenings) => {
+        let state = initialLink(transportNames)
+        let at = now
+        for (const [event, ms] of happenings) {
+          at += ms
+          const before = state
+          const result = stepLink(state, event, { ...inputs, now: at })
+          state = result.state
+          const types = result.effects.map(({ type }) => type)
+          expect(transportNames[state.rung]).toBeDefined()
+          expect(state.retryAt !== null).toBe(state.phase === 'waiting')
+          if (state.phase === 'opening' && before.phase !== 'opening') expect(types).toContain('open')
+          if (state.phase === 'waiting' && before.phase !== 'waiting') expect(types).toContain('wait')
+          if (state.phase === 'live' && before.phase !== 'live') expect(event.type).toBe('proved')
+          if (state.phase !== 'live' && before.phase === 'live')
+            expect(types.some((type) => type === 'stopClimbing')).toBe(true)
+        }
+      }),
+    )
+  })
+
+  it('fewer than two tries a second are made of what fails (F7)', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 30 }), fc.double({ min: 0, max: 0.999, noNaN: true }), (tries, random) => {
+        let { state } = stepLink(initialLink(['sse']), { type: 'wanted' }, { ...inputs, random: () => random })
+        let waitedMs = 0
+        for (let count = 0; count < tries; count++) {
+          const own = { ...inputs, random: () => random }
+          state = stepLink(state, { type: 'ended', reason: 'sse-blocked' }, own).state
+          state = stepLink(state, { type: 'checked', reachable: true }, own).state
+          waitedMs += (state.retryAt ?? now) - now
+          state = stepLink(state, { type: 'timer' }, own).state
+        }
+        expect(waitedMs).toBeGreaterThanOrEqual(tries * 250)
+        if (random > 0.5) expect(waitedMs).toBeGreaterThanOrEqual((tries - 1) * 500)
+      }),
+    )
+  })
+})

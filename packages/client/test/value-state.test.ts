@@ -1,0 +1,103 @@
+import { formatCursor, hashValue, type EventMessage } from '@crossfade/protocol'
+import { describe, expect, it } from 'vitest'
+import { applyEvent, applyRest, applyStart, emptyValue, type ValueState } from '../src/topics/value-state.ts'
+
+const epoch = 'aaaaaaaaaaaa'
+const other = 'bbbbbbbbbbbb'
+const at = (offset: number, of: string = epoch): string => formatCursor(of, offset)
+
+function snapshot(offset: number, data: unknown, of: string = epoch): EventMessage {
+  return { type: 'event', topic: 't', cursor: at(offset, of), event: 'snapshot', data, hash: hashValue(data), at: 0 }
+}
+
+/** A patch that sets `/n`. */
+function patch(offset: number, n: number, hash: string = hashValue({ n })): EventMessage {
+  const data = [{ op: 'replace', path: '/n', value: n }]
+  return { type: 'event', topic: 't', cursor: at(offset), event: 'patch', data, hash, at: 0 }
+}
+
+function held(offset: number, n: number, takes: ValueState['takes'] = 'newer'): ValueState {
+  return { cursor: at(offset), hash: hashValue({ n }), value: { n }, takes }
+}
+
+function rest(offset: number, n: number, of: string = epoch, askedIn: string | null = epoch) {
+  return { cursor: at(offset, of), hash: hashValue({ n }), value: { n }, askedIn }
+}
+
+describe('a pushed entry', () => {
+  it('is shown when it is the next patch (R7)', () => {
+    const step = applyEvent(held(4, 1), patch(5, 2))
+    expect(step.outcome).toBe('shown')
+    expect(step.state).toMatchObject({ cursor: at(5), value: { n: 2 } })
+  })
+
+  it('is shown when it is a snapshot further on, whatever was skipped (R5)', () => {
+    expect(applyEvent(held(4, 1), snapshot(9, { n: 2 })).outcome).toBe('shown')
+  })
+
+  it.each([3, 4])('is ignored at the same or a lower offset (%i, R7)', (offset) => {
+    const state = held(4, 1)
+    expect(applyEvent(state, snapshot(offset, { n: 0 }))).toEqual({ state, outcome: 'ignored' })
+    expect(applyEvent(state, patch(offset, 0))).toEqual({ state, outcome: 'ignored' })
+  })
+
+  it('moves the cursor only when the value is the same', () => {
+    const state = held(4, 1)
+    for (const event of [snapshot(5, { n: 1 }), patch(5, 1)]) {
+      const step = applyEvent(state, event)
+      expect(step.outcome).toBe('moved')
+      expect(step.state.value).toBe(state.value)
+      expect(step.state.cursor).toBe(at(5))
+    }
+  })
+
+  it('makes the client ask for the whole value at a gap, a patch that does not apply, or another hash (R7)', () => {
+    expect(applyEvent(held(4, 1), patch(6, 2))).toEqual({ state: emptyValue, outcome: 'drift' })
+    const list: ValueState = { cursor: at(4), hash: hashValue([1]), value: [1], takes: 'newer' }
+    expect(applyEvent(list, patch(5, 2)).outcome).toBe('drift')
+    expect(applyEvent(held(4, 1), patch(5, 2, '0000000000000000')).outcome).toBe('drift')
+  })
+
+  it('is taken whatever its offset when it is the first snapshot after recovered: false (R7)', () => {
+    const lost = applyStart(held(40, 1), false)
+    expect(applyEvent(lost, patch(41, 2)).outcome).toBe('ignored')
+    const step = applyEvent(lost, snapshot(2, { n: 7 }, other))
+    expect(step).toMatchObject({ outcome: 'shown', state: { cursor: at(2, other), takes: 'newer' } })
+    expect(applyEvent(applyStart(held(4, 1), false), snapshot(4, { n: 7 })).outcome).toBe('shown')
+  })
+
+  it('of another epoch is ignored when nothing announced it', () => {
+    expect(applyEvent(held(4, 1), snapshot(50, { n: 9 }, other)).outcome).toBe('ignored')
+  })
+})
+
+describe('a REST answer (R8)', () => {
+  it('with the same hash changes nothing but the cursor', () => {
+    expect(applyRest(held(4, 1), rest(6, 1))).toMatchObject({ outcome: 'moved', state: { cursor: at(6) } })
+  })
+
+  it.each([4, 5])('with another hash at the same or a higher cursor replaces the value (%i)', (offset) => {
+    expect(applyRest(held(4, 1), rest(offset, 2))).toMatchObject({ outcome: 'shown', state: { value: { n: 2 } } })
+  })
+
+  it('with a lower cursor is stale (F24, F26)', () => {
+    const state = held(4, 1)
+    expect(applyRest(state, rest(3, 0))).toEqual({ state, outcome: 'ignored' })
+  })
+
+  it('of another epoch counts only when it was asked for in the present one', () => {
+    expect(applyRest(held(4, 1), rest(9, 0, other, other)).outcome).toBe('ignored')
+    expect(applyRest(held(4, 1), rest(9, 0, other, null)).outcome).toBe('ignored')
+    expect(applyRest(held(4, 1), rest(1, 2, other, epoch))).toMatchObject({
+      outcome: 'shown',
+      state: { cursor: at(1, other) },
+    })
+  })
+
+  it('before the first snapshot is not undone by an older one', () => {
+    const { state } = applyRest(emptyValue, rest(5, 2))
+    expect(applyEvent(state, snapshot(5, { n: 1 })).outcome).toBe('ignored')
+    expect(applyEvent(state, snapshot(6, { n: 3 })).outcome).toBe('shown')
+    expect(applyEvent(state, snapshot(1, { n: 3 }, other)).outcome).toBe('shown')
+  })
+})
