@@ -33,8 +33,8 @@ export async function buildApp(options: AppOptions): Promise<{ app: FastifyInsta
   const app = Fastify({ forceCloseConnections: 'idle', routerOptions: { maxParamLength: 300 } })
   app.addHook('onClose', () => database.$client.end())
   app.setErrorHandler((error: FastifyError, _request, reply) => {
-    const status = error.statusCode ?? 500
-    return problem(reply, status, status < 500 ? error.message : 'The server failed.')
+    const status = isUnstorable(error) ? 400 : (error.statusCode ?? 500)
+    return problem(reply, status, status < 500 ? titleOf(error) : 'The server failed.')
   })
 
   await registerIdentity(app, database, tokens)
@@ -62,4 +62,14 @@ export async function buildApp(options: AppOptions): Promise<{ app: FastifyInsta
     app.addHook('preClose', async () => stop())
   }
   return { app, operatorToken: tokens.operator }
+}
+
+/** Text that PostgreSQL cannot hold, such as the character 0: its `character_not_in_repertoire`. */
+function isUnstorable(error: Error): boolean {
+  return (error.cause as { code?: string } | undefined)?.code === '22021'
+}
+
+/** What a query said is not for the caller's eyes. */
+function titleOf(error: Error): string {
+  return isUnstorable(error) ? 'Text must not contain the character 0.' : error.message
 }

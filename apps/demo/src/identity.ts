@@ -116,5 +116,6 @@ function tokenOf(headers: Readonly<Record<string, string | string[] | undefined>
   const { authorization, cookie: cookies } = headers
   if (typeof authorization === 'string' && authorization.startsWith('Bearer ')) return authorization.slice(7)
   const match = new RegExp(`(?:^|;\\s*)${cookieName}=([^;]+)`).exec(typeof cookies === 'string' ? cookies : '')
-  return match?.[1] === undefined ? null : decodeURIComponent(match[1])
+  // A token needs no decoding: base64url and a dot. What does is not one of ours.
+  return match?.[1] ?? null
 }

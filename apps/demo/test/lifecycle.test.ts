@@ -1,0 +1,188 @@
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { subprotocol } from '@crossfade/protocol'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { WebSocket } from 'ws'
+import {
+  aliveInGroup,
+  eventually,
+  isAlive,
+  isListening,
+  npmStart,
+  ready,
+  type DemoProcess,
+  type ReadyDemo,
+} from './demo-process.ts'
+import { openStream, postJson } from './product.ts'
+
+const startMs = 40_000
+const endMs = 15_000
+let folder: string
+let started: (DemoProcess | ReadyDemo)[]
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'crossfade-demo-test-'))
+  started = []
+})
+
+afterEach(() => {
+  for (const demo of started) killAll(demo)
+  for (const path of [folder, `${folder}.password`]) rmSync(path, { recursive: true, force: true })
+})
+
+function killAll(demo: DemoProcess | ReadyDemo): void {
+  kill(-demo.pid, 'SIGKILL')
+  if ('postgresPid' in demo) kill(demo.postgresPid, 'SIGKILL')
+}
+
+/** Sends a signal to who may be gone already. */
+function kill(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal)
+  } catch {
+    // It is gone.
+  }
+}
+
+async function start(environment: Record<string, string> = {}, withinMs = startMs): Promise<ReadyDemo> {
+  const demo = npmStart({ DEMO_DATA: folder, ...environment })
+  started.push(demo)
+  const serving = await ready(demo, folder, withinMs)
+  started.push(serving)
+  return serving
+}
+
+/** Nothing of it is left: no process, no port. */
+async function expectNothingLeft(demo: ReadyDemo): Promise<void> {
+  await eventually(5_000, () => aliveInGroup(demo.pid).length === 0)
+  expect(isAlive(demo.postgresPid)).toBe(false)
+  expect(await isListening(demo.port)).toBe(false)
+  expect(await isListening(demo.postgresPort)).toBe(false)
+}
+
+it('prints where it is, each on a line alone, and ends with 0 on SIGTERM to npm alone', async () => {
+  const demo = await start()
+  expect(demo.output()).toMatch(/^Database postgres:\/\/\S+$/m)
+  expect(demo.output()).toMatch(/^Crossfade demo ready on http:\/\/127\.0\.0\.1:\d+$/m)
+  expect(demo.output()).toMatch(/^Operator token \S+$/m)
+  expect(await (await fetch(demo.origin)).text()).toContain('<title>Crossfade')
+  process.kill(demo.pid, 'SIGTERM')
+  expect(await demo.exitCode(endMs)).toBe(0)
+  await expectNothingLeft(demo)
+})
+
+it('ends with 0 on SIGTERM to the process group, once or twice, at whatever distance', async () => {
+  for (const repeat of ['never', 'at once', 'when draining'] as const) {
+    const demo = await start()
+    process.kill(-demo.pid, 'SIGTERM')
+    if (repeat === 'at once') process.kill(-demo.pid, 'SIGTERM')
+    if (repeat === 'when draining') {
+      await eventually(endMs, async () => !(await isListening(demo.port)))
+      kill(-demo.pid, 'SIGTERM')
+    }
+    expect(await demo.exitCode(endMs), repeat).toBe(0)
+    await expectNothingLeft(demo)
+  }
+})
+
+it('ends while it starts', async () => {
+  const demo = npmStart({ DEMO_DATA: folder })
+  started.push(demo)
+  await eventually(startMs, () => demo.output().includes('Starting PostgreSQL'))
+  process.kill(-demo.pid, 'SIGTERM')
+  expect(await demo.exitCode(endMs)).toBe(0)
+  await eventually(5_000, () => aliveInGroup(demo.pid).length === 0)
+  // What the first one left, if anything, does not hinder the second.
+  const second = await start()
+  process.kill(second.pid, 'SIGTERM')
+  expect(await second.exitCode(endMs)).toBe(0)
+  await expectNothingLeft(second)
+})
+
+it('tells open clients to come back, and does not wait for them', async () => {
+  const demo = await start()
+  const stream = await openStream(`${demo.origin}/api/orders`)
+  await stream.next<{ type: string }>(({ type }) => type === 'event')
+  const socket = new WebSocket(`${demo.origin.replace('http', 'ws')}/crossfade/ws`, subprotocol)
+  await once(socket, 'open')
+  const messages: string[] = []
+  socket.on('message', (data) => messages.push(...(data as Buffer).toString().split('\n')))
+  socket.send(JSON.stringify({ type: 'hello', protocol: 1 }))
+  await once(socket, 'message')
+  const held = fetch(`${demo.origin}/api/orders`, {
+    headers: {
+      prefer: 'wait=20',
+      'if-none-match': (await fetch(`${demo.origin}/api/orders`)).headers.get('etag') ?? '',
+    },
+  }).catch(() => null)
+  const closed = once(socket, 'close')
+  const bye = stream.next<{ type: string; code: number }>(({ type }) => type === 'bye')
+  process.kill(demo.pid, 'SIGTERM')
+  expect(await demo.exitCode(endMs)).toBe(0)
+  expect((await bye).code).toBe(1001)
+  expect((await closed)[0]).toBe(1001)
+  expect(messages.some((line) => line.includes('"bye"'))).toBe(true)
+  await held
+  await expectNothingLeft(demo)
+})
+
+it('starts again within 15 s on the same data and port after kill -9 of everything', async () => {
+  const demo = await start()
+  const answer = await postJson(`${demo.origin}/api/orders`, { item: 'Survivor', quantity: 7 })
+  const order = (await answer.json()) as { id: number }
+  process.kill(-demo.pid, 'SIGKILL')
+  process.kill(demo.postgresPid, 'SIGKILL')
+  await demo.exitCode(endMs)
+  const second = await start({ PORT: String(demo.port) }, 15_000)
+  expect(second.port).toBe(demo.port)
+  expect(second.databaseUrl).toBe(demo.databaseUrl)
+  expect(await (await fetch(`${second.origin}/api/orders/${order.id}`)).json()).toEqual(order)
+  const stream = await openStream(`${second.origin}/api/orders/${order.id}`)
+  await stream.next<{ type: string }>(({ type }) => type === 'event')
+  await postJson(`${second.origin}/api/orders/${order.id}`, { status: 'packing' }, undefined, 'PATCH')
+  await stream.next<object>((message) => JSON.stringify(message).includes('packing'))
+  stream.close()
+  process.kill(-second.pid, 'SIGTERM')
+  expect(await second.exitCode(endMs)).toBe(0)
+  await expectNothingLeft(second)
+})
+
+it('leaves no server behind when the demo is killed and its database is not', async () => {
+  const demo = await start()
+  process.kill(-demo.pid, 'SIGKILL')
+  await demo.exitCode(endMs)
+  const second = await start({ PORT: String(demo.port) }, 15_000)
+  expect(isAlive(demo.postgresPid)).toBe(false)
+  process.kill(second.pid, 'SIGTERM')
+  expect(await second.exitCode(endMs)).toBe(0)
+  await expectNothingLeft(second)
+})
+
+it('says in one line which port is taken, and ends with 1', async () => {
+  const other = createServer().listen(0, '127.0.0.1')
+  await once(other, 'listening')
+  const { port } = other.address() as AddressInfo
+  const demo = npmStart({ DEMO_DATA: folder, PORT: String(port) })
+  started.push(demo)
+  expect(await demo.exitCode(startMs)).toBe(1)
+  const errors = demo
+    .output()
+    .split('\n')
+    .filter((line) => line.includes('The demo did not start'))
+  expect(errors).toEqual([`The demo did not start: the port ${port} is taken. Set PORT to another, or to 0 for any.`])
+  expect(demo.output()).not.toContain('    at ')
+  await eventually(5_000, () => aliveInGroup(demo.pid).length === 0)
+  const url = /^Database (postgres:\/\/\S+)$/m.exec(demo.output())?.[1]
+  expect(await isListening(Number(new URL(url ?? '').port))).toBe(false)
+  other.close()
+})
+
+it.for(['http', '-1', '65536', '1.5'])('refuses PORT=%s and names it', async (port) => {
+  const demo = npmStart({ DEMO_DATA: folder, PORT: port })
+  started.push(demo)
+  expect(await demo.exitCode(startMs)).toBe(1)
+  expect(demo.output()).toContain(`PORT must be a number from 0 to 65535, got "${port}".`)
+})
