@@ -57,7 +57,7 @@ class Page {
 
   do(happening: Happening, pick: number): void {
     if (happening === 'write' || happening === 'load' || happening === 'trim') this.server[happening]()
-    else this[`_${happening}`](pick)
+    else this[happening](pick)
     if (this.#isStale) this.sync()
   }
 
@@ -75,13 +75,13 @@ class Page {
   }
 
   /** The process dies with the requests that it was answering. */
-  _restart(): void {
+  restart(): void {
     this.#answers = this.#answers.filter(({ n }) => n !== null)
     this.server.restart()
-    this._reconnect()
+    this.reconnect()
   }
 
-  _reconnect(): void {
+  reconnect(): void {
     this.#received = []
     this.server.connections = []
     this.#climber = null
@@ -90,7 +90,7 @@ class Page {
   }
 
   /** A better transport takes over once it is subscribed. */
-  _climb(): void {
+  climb(): void {
     if (this.#climber === null) {
       this.#climber = this.server.connect()
       return this.sync()
@@ -100,19 +100,19 @@ class Page {
     this.#climber = null
   }
 
-  _ask(): void {
+  ask(): void {
     const askedIn = this.#topics.get(this.server.topic)?.epoch ?? null
     // A watch reads one after another; of two overlapping answers with the same cursor nobody can say which is older.
     if (this.#answers.length === 0) this.#answers.push({ cursor: this.server.cursor, askedIn, n: null })
   }
 
   /** The cursor was read before the data (R8). */
-  _read(): void {
+  read(): void {
     const answer = this.#answers.find(({ n }) => n === null)
     if (answer !== undefined) answer.n = this.server.n
   }
 
-  _answer(pick: number): void {
+  answer(pick: number): void {
     const ready = this.#answers.filter(({ n }) => n !== null)
     const answer = ready[pick % Math.max(1, ready.length)]
     if (answer === undefined) return
@@ -123,7 +123,7 @@ class Page {
     this.#topics.rest(this.server.topic, { cursor, askedIn, value, hash: hashValue(value), at: 0 }, null)
   }
 
-  _receive(pick: number): void {
+  receive(pick: number): void {
     const connection = pick % 2 === 1 && this.#climber !== null ? this.#climber : this.#connection
     const next = connection.sent.shift()
     if (next === undefined) return
@@ -132,7 +132,7 @@ class Page {
   }
 
   /** A duplicate of what came on these connections (F16). */
-  _repeat(pick: number): void {
+  repeat(pick: number): void {
     const events = this.#received.filter(({ message }) => message.type === 'event')
     const again = events[pick % Math.max(1, events.length)]
     if (again !== undefined) this.#topics.take(again.message, again.asked)
