@@ -1,123 +1,236 @@
-import chromium from '@sparticuz/chromium'
-import { chromium as playwright, type Browser, type Page } from 'playwright-core'
+import { mkdirSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import type { Browser } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { buildApp } from '../apps/demo/src/app.ts'
 import { buildPage } from '../apps/demo/src/page.ts'
-import { freshDatabase, type TestDatabase } from './database.ts'
+import { startProduct, type Product } from '../apps/demo/test/product.ts'
+import { openBrowser, openDemoPage, type DemoPage } from './browser/open-page.ts'
 
-let database: TestDatabase
+const artifacts = fileURLToPath(new URL('.artifacts/', import.meta.url))
+/** A client climbs 15 s after it came down, and later each time that it fails. */
+const climbMs = 90_000
+
 let browser: Browser
-let origin: string
-let close: () => Promise<void>
-let page: Page
+let product: Product
+let demo: DemoPage
 
 beforeAll(async () => {
-  database = await freshDatabase()
-  const { app } = await buildApp({
-    databaseUrl: database.url,
-    simulate: false,
-    slot: `browser_${new URL(database.url).pathname.slice(6)}`,
-    pageFolder: await buildPage(),
-  })
-  origin = await app.listen({ host: '127.0.0.1', port: 0 })
-  browser = await playwright.launch({
-    executablePath: await chromium.executablePath(),
-    args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-dev-shm-usage'],
-  })
-  close = () => app.close()
-}, 90_000)
-
+  mkdirSync(artifacts, { recursive: true })
+  browser = await openBrowser()
+  product = await startProduct(undefined, await buildPage())
+})
 afterAll(async () => {
-  await browser.close()
-  await close()
-  await database.drop()
+  await browser?.close()
+  await product?.close()
 })
-
 beforeEach(async () => {
-  page = await (await browser.newContext({ viewport: { width: 1280, height: 900 } })).newPage()
-  await page.goto(origin)
-  await page.waitForSelector('[data-side="push"] [data-testid="order-1"]')
+  for (const { feature } of product.app.crossfade.rollout.all()) setStage(feature, 'push')
+  demo = await openDemoPage(browser, product.origin)
+})
+afterEach(() => demo.context.close())
+
+function setStage(feature: string, stage: 'off' | 'shadow' | 'hint' | 'push'): void {
+  product.app.crossfade.rollout.set(feature, { stage, percent: 100, rest: 'off' })
+}
+
+/** Changes an order as `psql` would. @returns its version. */
+async function touch(id: number): Promise<number> {
+  const [row] = await product.database.query<{ version: number }>(
+    `UPDATE orders SET version = version + 1, updated_at = now() WHERE id = $1 RETURNING version`,
+    [id],
+  )
+  return row?.version ?? 0
+}
+
+/** Changes an order and waits until the page shows it. @returns how long that took, ms. */
+async function showTime(id: number, side: 'poll' | 'push' = 'push'): Promise<number> {
+  const version = await touch(id)
+  const from = Date.now()
+  await demo.order(side, id, version).waitFor()
+  return Date.now() - from
+}
+
+async function carriedBy(transport: string, withinMs = 45_000): Promise<void> {
+  await demo.page.locator('[data-testid="transport"]', { hasText: transport }).waitFor({ timeout: withinMs })
+}
+
+const reason = (): Promise<string> => demo.page.locator('[data-testid="reason"]').innerText()
+
+describe('the page', () => {
+  it('shows what plain SQL writes within 1 s on the right, and with the next poll on the left', async () => {
+    await carriedBy('WebSocket')
+    const times: number[] = []
+    for (let i = 0; i < 5; i++) times.push(await showTime(1))
+    expect(times.toSorted((a, b) => a - b)[2]).toBeLessThan(1_000)
+    const version = await touch(1)
+    await demo.order('push', 1, version).waitFor()
+    expect(await demo.order('poll', 1, version).count()).toBe(0)
+    await demo.order('poll', 1, version).waitFor()
+    expect(demo.errors).toEqual([])
+  })
+
+  it('shows rows that come and go, messages, prices and notifications', async () => {
+    const { database } = product
+    const right = demo.page.locator('[data-side="push"]')
+    await carriedBy('WebSocket')
+    const [row] = await database.query<{ id: number }>(
+      `INSERT INTO orders (item, quantity) VALUES ('<i>Not markup</i>', 1) RETURNING id`,
+    )
+    await demo.order('push', row?.id ?? 0).waitFor()
+    expect(await demo.order('push', row?.id ?? 0).innerText()).toContain('<i>Not markup</i>')
+    await database.query('DELETE FROM orders WHERE id = $1', [row?.id])
+    await demo.order('push', row?.id ?? 0).waitFor({ state: 'detached' })
+    await database.query(`INSERT INTO messages (room, author, text) VALUES ('general', 'SQL', 'Said by hand')`)
+    await right.getByText('Said by hand').waitFor()
+    await database.query(`UPDATE prices SET price = 4321.5 WHERE symbol = 'ACME'`)
+    await right.getByText('4321.50').waitFor()
+    await database.query(`INSERT INTO notifications (user_id, text) SELECT id, 'Rung by hand' FROM users`)
+    await right.getByText('Rung by hand').waitFor()
+    expect(await right.locator('.badge').innerText()).toBe('1')
+    expect(demo.errors).toEqual([])
+  })
+
+  it('changes through its own buttons and forms', async () => {
+    await demo.order('push', 2).locator('button').click()
+    await demo.page.locator('#say input').fill('From the form')
+    await demo.page.locator('#say button').click()
+    await demo.page.locator('[data-side="push"]').getByText('From the form').waitFor()
+    await demo.page.locator('#order input[name="item"]').fill('From the form too')
+    await demo.page.locator('#order button').click()
+    await demo.page.locator('[data-side="push"]').getByText('From the form too').waitFor()
+    const [order] = await product.database.query<{ version: number }>('SELECT version FROM orders WHERE id = 2')
+    await demo.order('push', 2, order?.version).waitFor()
+    expect(order?.version).toBeGreaterThan(1)
+    expect(demo.errors).toEqual([])
+  })
+
+  it('feeds a browser’s own EventSource on a wrapped endpoint (R13)', async () => {
+    const seen = demo.page.evaluate(
+      () =>
+        new Promise<string>((resolve, reject) => {
+          const source = new EventSource('/api/orders')
+          let isWritten = false
+          source.addEventListener('message', ({ data, lastEventId }: MessageEvent<string>) => {
+            const message = JSON.parse(data) as { type: string }
+            if (message.type !== 'event') return
+            if (data.includes('Seen by an EventSource')) {
+              source.close()
+              resolve(lastEventId)
+            } else if (!isWritten) {
+              isWritten = true
+              const body = JSON.stringify({ item: 'Seen by an EventSource', quantity: 1 })
+              const headers = { 'content-type': 'application/json' }
+              fetch('/api/orders', { method: 'POST', headers, body }).catch(reject)
+            }
+          })
+        }),
+    )
+    expect(await seen).not.toBe('')
+  })
+
+  it('fits its window at phone and desktop width, light and dark', async () => {
+    await carriedBy('WebSocket')
+    for (const width of [1280, 390]) {
+      for (const colorScheme of ['light', 'dark'] as const) {
+        await demo.page.setViewportSize({ width, height: width === 390 ? 844 : 900 })
+        await demo.page.emulateMedia({ colorScheme })
+        await showTime(1)
+        const overflow = await demo.page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth)
+        expect(overflow, `${width} px`).toBeLessThanOrEqual(0)
+        await demo.page.screenshot({ path: `${artifacts}demo-${width}-${colorScheme}.png`, fullPage: true })
+      }
+    }
+  })
 })
 
-afterEach(() => page.context().close())
+describe('a network that blocks', () => {
+  const block = (what: 'websocket' | 'sse' | 'all', isBlocked: boolean): Promise<void> =>
+    demo.page.locator(`[data-testid="block-${what}"]`).setChecked(isBlocked)
 
-/** Changes order 1 as any program would, and waits until the side shows it. */
-async function change(side: 'poll' | 'push', timeout = 20_000): Promise<void> {
-  const rows = await database.query<{ version: number }>(
-    'UPDATE orders SET version = version + 1, updated_at = now() WHERE id = 1 RETURNING version',
-  )
-  await page.waitForSelector(`[data-side="${side}"] [data-testid="order-1"][data-version="${rows[0]?.version}"]`, {
-    timeout,
-  })
-}
+  it('is carried around: to SSE, to long polls, to the endpoint itself, and back up again', async () => {
+    await carriedBy('WebSocket')
+    await block('websocket', true)
+    await carriedBy('Server-Sent Events')
+    expect(await reason()).toContain('WebSocket is blocked')
+    expect(await showTime(1)).toBeLessThan(4_000)
 
-async function text(testId: string): Promise<string> {
-  return (await page.textContent(`[data-testid="${testId}"]`)) ?? ''
-}
+    await block('sse', true)
+    await carriedBy('Long poll')
+    expect(await reason()).toMatch(/event streams are (blocked|buffered)/)
+    expect(await showTime(1)).toBeLessThan(4_000)
+    await demo.page.screenshot({ path: `${artifacts}demo-longpoll.png`, fullPage: true })
 
-async function setStage(feature: string, stage: string): Promise<void> {
-  await page.click(`[data-testid="stage-${feature}"] button[value="${stage}"]`)
-  await page.waitForSelector(`[data-testid="stage-${feature}"] button[value="${stage}"][aria-pressed="true"]`)
-}
+    await block('all', true)
+    await carriedBy('Its own endpoint')
+    expect(await reason()).toContain('because')
+    await showTime(1)
+    await demo.page.screenshot({ path: `${artifacts}demo-endpoint.png`, fullPage: true })
 
-describe('the demo in a real browser', () => {
-  it('shows a write from outside on both sides, pushed and polled', async () => {
-    await expect.poll(() => text('transport')).toBe('WebSocket')
-    // Five seconds are the polling side's interval: push does not wait for it.
-    await change('push', 4_000)
-    await change('poll')
-  })
+    for (const what of ['all', 'sse', 'websocket'] as const) await block(what, false)
+    await carriedBy('WebSocket', climbMs)
+    expect(await reason()).toBe('')
+    expect(await showTime(1)).toBeLessThan(4_000)
+    expect(await demo.isSameDocument()).toBe(true)
+  }, 240_000)
+})
 
-  it('carries on, and says how and why, when the network blocks more and more, and climbs back (F1, F5, F25)', async () => {
-    await expect.poll(() => text('transport')).toBe('WebSocket')
-    await page.click('[data-testid="block-websocket"]')
-    await expect.poll(() => text('transport'), { timeout: 20_000 }).toBe('Server-Sent Events')
-    expect(await text('reason')).toContain('WebSocket is blocked')
-    await change('push')
-    await page.click('[data-testid="block-sse"]')
-    await expect.poll(() => text('transport'), { timeout: 30_000 }).toBe('Long poll')
-    expect(await text('reason')).toContain('event streams are')
-    await change('push')
-    await page.click('[data-testid="block-all"]')
-    await expect.poll(() => text('transport'), { timeout: 30_000 }).toBe('Its own endpoint')
-    await change('push')
-    for (const block of ['block-all', 'block-sse', 'block-websocket']) await page.click(`[data-testid="${block}"]`)
-    await expect.poll(() => text('transport'), { timeout: 150_000 }).toBe('WebSocket')
-    await change('push', 4_000)
-  }, 300_000)
+describe('a stage', () => {
+  it('at off, sends the requests of the original loop and nothing else', async () => {
+    const features = product.app.crossfade.rollout.all().map(({ feature }) => feature)
+    for (const feature of features) setStage(feature, 'off')
+    await demo.context.close()
+    demo = await openDemoPage(browser, product.origin)
+    const paths = ['/api/orders', '/api/prices', '/api/notifications', '/api/rooms/general/messages']
+    const polls = (path: string) => demo.requests.filter((request) => request.path === path)
+    // Two loops, three rounds.
+    while (paths.some((path) => polls(path).length < 6)) await demo.page.waitForRequest(/\/api\//)
+    for (const path of paths) {
+      expect(new Set(polls(path).map(({ what }) => what)).size, path).toBe(1)
+      const [first, , , , fifth] = polls(path)
+      expect((fifth?.at ?? 0) - (first?.at ?? 0), path).toBeGreaterThan(9_000)
+    }
+    expect(demo.requests.filter(({ path }) => path.startsWith('/crossfade'))).toEqual([])
+    expect(demo.errors).toEqual([])
+  }, 90_000)
 
-  it('follows the fader from push through off and shadow and back, without a reload or a missed change (R61)', async () => {
-    await page.evaluate(() => Object.assign(globalThis, { sameDocument: true }))
-    await setStage('order-board', 'off')
-    await change('push')
-    await setStage('order-board', 'shadow')
-    await change('push')
-    await expect.poll(() => text('parity-order-board'), { timeout: 60_000 }).toMatch(/[1-9]\d* agree · 0 differ/)
-    await setStage('order-board', 'hint')
-    await change('push')
-    await setStage('order-board', 'push')
-    await change('push')
-    expect(await page.evaluate(() => (globalThis as { sameDocument?: boolean }).sameDocument)).toBe(true)
-  }, 180_000)
+  it('goes from off through shadow and hint to push and back, with no reload and no missed change', async () => {
+    await carriedBy('WebSocket')
+    for (const stage of ['off', 'shadow', 'hint', 'push', 'shadow', 'off', 'push'] as const) {
+      await demo.setStage('order-board', stage)
+      const version = await touch(1)
+      await demo.order('push', 1, version).waitFor()
+      if (stage !== 'shadow') continue
+      await touch(1)
+      await demo.page.locator('[data-testid="parity-order-board"]', { hasText: /^[1-9]\d* agree · 0 differ/ }).waitFor()
+    }
+    expect(await demo.isSameDocument()).toBe(true)
+    expect(demo.errors).toEqual([])
+  }, 150_000)
 
-  it("feeds a browser's own EventSource on the wrapped endpoint (R13)", async () => {
-    const events = page.evaluate(async () => {
-      const source = new EventSource('/api/orders')
-      const seen: string[] = []
-      await new Promise<void>((resolve) => {
-        source.addEventListener('message', ({ data }: MessageEvent<string>) => {
-          const message = JSON.parse(data) as { type: string; event?: string }
-          if (message.type !== 'event') return
-          seen.push(message.event ?? '')
-          document.title = `seen ${seen.length}`
-          if (seen.length === 2) resolve()
-        })
-      })
-      source.close()
-      return seen
-    })
-    await expect.poll(() => page.title()).toBe('seen 1')
-    await change('push')
-    expect((await events)[0]).toBe('snapshot')
-  })
+  it('follows within 1 s where there is a connection (R61)', async () => {
+    await carriedBy('WebSocket')
+    const times: number[] = []
+    for (let i = 0; i < 3; i++) {
+      await demo.setStage('order-board', 'shadow')
+      // At `shadow` polls drive the page: the board does not move at once.
+      const version = await touch(1)
+      await demo.order('push', 1, version).waitFor()
+      await demo.setStage('order-board', 'push')
+      const from = Date.now()
+      await demo.page.waitForFunction(
+        async (id) => {
+          const headers = { 'content-type': 'application/json' }
+          const patched = await fetch(`/api/orders/${id}`, { method: 'PATCH', headers, body: '{"status":"new"}' })
+          const { version: written } = (await patched.json()) as { version: number }
+          await new Promise((resolve) => setTimeout(resolve, 100))
+          const row = document.querySelector<HTMLElement>(`[data-side="push"] [data-testid="order-${id}"]`)
+          return row?.dataset['version'] === String(written)
+        },
+        1,
+        { polling: 50 },
+      )
+      times.push(Date.now() - from)
+    }
+    expect(times.toSorted((a, b) => a - b)[1]).toBeLessThan(1_000)
+  }, 90_000)
 })

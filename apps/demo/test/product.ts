@@ -38,10 +38,10 @@ export async function startProduct(database?: TestDatabase, pageFolder: string |
 }
 
 /** Logs in and returns the headers of whoever did. */
-export async function logIn(origin: string, name: string): Promise<{ authorization: string; id: number }> {
+export async function logIn(origin: string, name: string): Promise<{ headers: { authorization: string }; id: number }> {
   const answer = await postJson(`${origin}/api/login`, { name })
   const { token, user } = (await answer.json()) as { token: string; user: { id: number } }
-  return { authorization: `Bearer ${token}`, id: user.id }
+  return { headers: { authorization: `Bearer ${token}` }, id: user.id }
 }
 
 export function postJson(url: string, body: unknown, authorization?: string, method = 'POST'): Promise<Response> {
