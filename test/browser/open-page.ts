@@ -18,6 +18,8 @@ export interface DemoPage {
   readonly errors: string[]
   /** Every request that it sent, in order. */
   readonly requests: { readonly at: number; readonly what: string; readonly path: string }[]
+  /** Every message that it sent over a WebSocket, in order. */
+  readonly sent: { readonly type: string; readonly id?: string; readonly topic?: string }[]
   /** An order's row on one side. */
   order(side: 'poll' | 'push', id: number, version?: number): Locator
   /** Moves a feature's fader. */
@@ -33,6 +35,7 @@ export async function openDemoPage(browser: Browser, origin: string): Promise<De
   page.setDefaultTimeout(45_000)
   const errors: string[] = []
   const requests: { at: number; what: string; path: string }[] = []
+  const sent: { type: string; id?: string; topic?: string }[] = []
   page.on('pageerror', (error) => errors.push(String(error)))
   page.on('console', (message) => {
     if (message.type() === 'error') errors.push(message.text())
@@ -43,6 +46,9 @@ export async function openDemoPage(browser: Browser, origin: string): Promise<De
   })
   page.on('websocket', (socket) => {
     requests.push({ at: Date.now(), what: 'websocket', path: new URL(socket.url()).pathname })
+    socket.on('framesent', ({ payload }) => {
+      for (const line of String(payload).split('\n')) sent.push(JSON.parse(line) as (typeof sent)[number])
+    })
   })
   await page.goto(origin)
   await page.evaluate(() => Object.assign(window, { isFirstDocument: true }))
@@ -52,6 +58,7 @@ export async function openDemoPage(browser: Browser, origin: string): Promise<De
     page,
     errors,
     requests,
+    sent,
     order: (side, id, version) =>
       page.locator(
         `[data-side="${side}"] [data-testid="order-${id}"]${version === undefined ? '' : `[data-version="${version}"]`}`,

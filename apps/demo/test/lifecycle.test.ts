@@ -74,19 +74,20 @@ it('prints where it is, each on a line alone, and ends with 0 on SIGTERM to npm 
   await expectNothingLeft(demo)
 })
 
-it('ends with 0 on SIGTERM to the process group, once or twice, at whatever distance', async () => {
-  for (const repeat of ['never', 'at once', 'when draining'] as const) {
+it.for(['never', 'at once', 'when it drains'])(
+  'ends with 0 on SIGTERM to the process group, repeated %s',
+  async (when) => {
     const demo = await start()
     process.kill(-demo.pid, 'SIGTERM')
-    if (repeat === 'at once') process.kill(-demo.pid, 'SIGTERM')
-    if (repeat === 'when draining') {
+    if (when === 'at once') process.kill(-demo.pid, 'SIGTERM')
+    if (when === 'when it drains') {
       await eventually(endMs, async () => !(await isListening(demo.port)))
       kill(-demo.pid, 'SIGTERM')
     }
-    expect(await demo.exitCode(endMs), repeat).toBe(0)
+    expect(await demo.exitCode(endMs)).toBe(0)
     await expectNothingLeft(demo)
-  }
-})
+  },
+)
 
 it('ends while it starts', async () => {
   const demo = npmStart({ DEMO_DATA: folder })
