@@ -139,6 +139,24 @@ describe('the PostgreSQL feed when its connection is lost', () => {
     expect(new Set(inbox.batches.map(({ position }) => position)).size).toBe(1)
   })
 
+  it('keeps the stream while the sink is busy for longer than the server waits for a word (C11)', async () => {
+    await using bench = await feedBench()
+    await bench.query(
+      `ALTER DATABASE ${new URL(bench.database.url).pathname.slice(1)} SET wal_sender_timeout = '300ms'`,
+    )
+    const { feed, held, release } = await stuckFeed(bench, (id) => id === 1)
+    await bench.query('INSERT INTO things VALUES (1)')
+    await held
+    const heardLate = `SELECT pid, reply_time > backend_start + interval '1 second' AS late FROM pg_stat_replication
+      WHERE application_name = $1`
+    const [first] = await bench.query(heardLate, [`crossfade ${bench.slot}`])
+    await expect
+      .poll(() => bench.query(heardLate, [`crossfade ${bench.slot}`]), { timeout: 20_000 })
+      .toEqual([{ pid: first?.['pid'], late: true }])
+    release()
+    expect(feed.status?.()).toMatchObject({ state: 'streaming' })
+  })
+
   it('lets the log of an idle table go (C5)', async () => {
     await using bench = await feedBench()
     await bench.query('CREATE TABLE others (id integer)')
@@ -215,14 +233,15 @@ describe('the PostgreSQL feed that has lost changes', () => {
 /** A feed whose sink never answers for one row; `held` is the batch it got. */
 async function stuckFeed(bench: Bench, isStuck: (id: unknown) => boolean) {
   let hold: (batch: ChangeBatch) => void = () => {}
+  let release: () => void = () => {}
   const held = new Promise<ChangeBatch>((done) => (hold = done))
   const feed = bench.feed()
   await feed.start((batch) => {
     if (!batch.changes.some(({ after }) => isStuck(after?.['id']))) return Promise.resolve()
     hold(batch)
-    return new Promise(() => {})
+    return new Promise<void>((done) => (release = done))
   })
-  return { feed, held }
+  return { feed, held, release: () => release() }
 }
 
 /** Two transactions whose commit records stand next to each other in the log. */

@@ -9,11 +9,6 @@ export function parseLsn(text: string): Lsn {
   return (BigInt(`0x${high}`) << 32n) | BigInt(`0x${low}`)
 }
 
-/** Writes the form `16/B374D848`. */
-export function formatLsn(lsn: Lsn): string {
-  return `${(lsn >> 32n).toString(16).toUpperCase()}/${(lsn & 0xffffffffn).toString(16).toUpperCase()}`
-}
-
 /** A position is an LSN as 16 hex digits, so that positions compare as strings. */
 export function positionOf(lsn: Lsn): Position {
   return lsn.toString(16).padStart(16, '0')

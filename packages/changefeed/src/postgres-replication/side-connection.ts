@@ -25,6 +25,11 @@ export class SideConnection {
     return new SideConnection(await openClient(connectionString, slot))
   }
 
+  /** After how long without a word from us the server ends the stream, ms; 0: never. */
+  async serverPatienceMs(): Promise<number> {
+    return Number(await this.#value(`SELECT setting AS value FROM pg_settings WHERE name = 'wal_sender_timeout'`))
+  }
+
   async snapshot(): Promise<string> {
     return this.#value('SELECT pg_current_snapshot()::text AS value')
   }

@@ -45,8 +45,9 @@ export interface SessionPort {
   problem(name: string, message: string | null): void
 }
 
-/** How often the server hears that we are alive while the sink is busy, ms; it gives up after 60 s by default. */
+/** How often the server hears that we are alive while the sink is busy, ms; at least three times within its patience. */
 const statusMs = 5_000
+const statusesWithinPatience = 3
 /** Acknowledgements are gathered for so long, ms. */
 const ackDelayMs = 20
 const slotRetryMs = 200
@@ -58,7 +59,7 @@ export class StreamSession {
   readonly #queue: DeliveryQueue
   readonly #reader: TransactionReader
   readonly #acknowledgement = new Acknowledgement()
-  readonly #status: NodeJS.Timeout
+  #status: NodeJS.Timeout | null = null
   readonly #heartbeat: Heartbeat
   #ackTimer: NodeJS.Timeout | null = null
   #stream: ReplicationConnection | null = null
@@ -98,7 +99,6 @@ export class StreamSession {
       isPaused: () => this.#isPaused,
       dead: (reason) => this.#end(reason),
     })
-    this.#status = setInterval(() => this.#acknowledge(), statusMs)
     void port.side.lost.then((reason) => this.#end(reason))
   }
 
@@ -112,6 +112,9 @@ export class StreamSession {
       const { gap } = port.progress
       if (gap !== null) session.#announce(gap)
       session.#stream = await session.#connect()
+      const patienceMs = await port.side.serverPatienceMs()
+      const everyMs = patienceMs === 0 ? statusMs : Math.min(statusMs, patienceMs / statusesWithinPatience)
+      session.#status = setInterval(() => session.#acknowledge(), everyMs)
     } catch (error) {
       await session.close()
       throw error
@@ -140,7 +143,7 @@ export class StreamSession {
     this.#stream?.pause()
     const drained = this.#queue.close()
     await (graceMs === undefined ? drained : Promise.race([drained, pause(graceMs)]))
-    clearInterval(this.#status)
+    if (this.#status !== null) clearInterval(this.#status)
     this.#acknowledge()
     await this.#stream?.close()
     this.#stream = null
