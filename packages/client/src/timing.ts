@@ -17,6 +17,8 @@ export interface Timing {
   readonly pollSpacingMs: number
   /** Between two short polls. */
   readonly shortPollMs: number
+  /** Between two bursts of subscriptions: the server closes on a flood (PROTOCOL §8). */
+  readonly pacingMs: number
   /** A heartbeat that arrives this much later than the best seen came through a buffer (F6b). */
   readonly lagMs: number
   /** The probe that tells "blocked" from "down". */
@@ -37,6 +39,7 @@ export const defaultTiming: Timing = {
   holdMs: 25_000,
   pollSpacingMs: 500,
   shortPollMs: 5_000,
+  pacingMs: 2_000,
   lagMs: 5_000,
   probeMs: 3_000,
   graceMs: 2_000,

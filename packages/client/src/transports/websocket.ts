@@ -15,9 +15,8 @@ import type { OpenTransport, Transport, TransportEnd, TransportPort } from './tr
 /** Opens a WebSocket: proved when `hello` and a ping were answered in time (F2, F4). */
 export const openWebSocket: OpenTransport = (port) => new WebSocketTransport(port)
 
-/** The server closes on a flood: 100 messages at once, 50 a second (PROTOCOL §8). */
+/** Of the 100 messages that the server takes at once, before it takes 50 a second (PROTOCOL §8). */
 const burst = 80
-const pacingMs = 2_000
 
 class WebSocketTransport implements Transport {
   readonly #port: TransportPort
@@ -48,7 +47,7 @@ class WebSocketTransport implements Transport {
     this.#pacing = this.#port.environment.setTimeout(() => {
       this.#pacing = null
       this.sync()
-    }, pacingMs)
+    }, this.#port.timing.pacingMs)
   }
 
   test(): void {
