@@ -196,8 +196,15 @@ describe('what the PostgreSQL feed emits', () => {
   })
 })
 
+/** Blocked for good: a server whose client reads on, however slowly, gets on between two looks. */
 async function walsenderIsBlocked(query: (text: string) => Promise<Record<string, unknown>[]>): Promise<void> {
-  const sql = `SELECT 1 AS one FROM pg_stat_activity
-    WHERE backend_type = 'walsender' AND datname = current_database() AND wait_event = 'WalSenderWriteData'`
-  await expect.poll(async () => (await query(sql)).length, { timeout: 30_000, interval: 20 }).toBe(1)
+  const sql = `SELECT sent_lsn::text AS sent FROM pg_stat_replication JOIN pg_stat_activity USING (pid)
+    WHERE datname = current_database() AND wait_event = 'WalSenderWriteData'`
+  const seen: unknown[] = []
+  const sameForLong = async (): Promise<boolean> => {
+    const [row] = await query(sql)
+    seen.push(row?.['sent'])
+    return row !== undefined && seen.length > 20 && new Set(seen.slice(-20)).size === 1
+  }
+  await expect.poll(sameForLong, { timeout: 30_000, interval: 50 }).toBe(true)
 }
