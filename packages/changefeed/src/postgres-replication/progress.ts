@@ -15,6 +15,11 @@ export interface Progress {
   gap: string | null
 }
 
+/** Notes that a transaction is handled. One that came again, only to be acknowledged, does not take the position back. */
+export function advance(progress: Progress, position: Position): void {
+  if (progress.position === null || position > progress.position) progress.position = position
+}
+
 /** Notes that changes are lost: positions of the old source say nothing about the new one. */
 export function lose(progress: Progress, reason: string): void {
   progress.gap = reason

@@ -7,7 +7,7 @@ import { objectInUse } from './explain-error.ts'
 import type { FeedLogger } from './feed-logger.ts'
 import { Heartbeat } from './heartbeat.ts'
 import { positionOf, type Lsn } from './lsn.ts'
-import type { Progress } from './progress.ts'
+import { advance, type Progress } from './progress.ts'
 import { unpublished } from './publication.ts'
 import { ReplicationConnection } from './replication-connection.ts'
 import { RowReader } from './row-reader.ts'
@@ -197,7 +197,7 @@ export class StreamSession {
     this.#port.problem('sink', null)
     if (gap !== undefined) progress.gap = null
     if (endLsn === null) return
-    progress.position = positionOf(commitLsn)
+    advance(progress, positionOf(commitLsn))
     this.#acknowledgement.handled(endLsn)
     this.#acknowledgeSoon()
   }
