@@ -51,7 +51,8 @@ async function showTime(id: number, side: 'poll' | 'push' = 'push'): Promise<num
 }
 
 async function carriedBy(transport: string, withinMs = 45_000): Promise<void> {
-  await demo.page.locator('[data-testid="transport"]', { hasText: transport }).waitFor({ timeout: withinMs })
+  const shown = demo.page.locator('[data-testid="transport"]')
+  await expect.poll(() => shown.innerText(), { timeout: withinMs }).toBe(transport)
 }
 
 const reason = (): Promise<string> => demo.page.locator('[data-testid="reason"]').innerText()
@@ -139,13 +140,36 @@ describe('the page', () => {
         await showTime(1)
         const overflow = await demo.page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth)
         expect(overflow).toBeLessThanOrEqual(0)
+        expect(await overlaps()).toEqual([])
         await demo.page.screenshot({ path: `${artifacts}demo-${width}-${colorScheme}.png`, fullPage: true })
       }
     }
   })
 })
 
+/** Neighbouring cards of the two halves that lie over each other. */
+function overlaps(): Promise<string[]> {
+  return demo.page.evaluate(() => {
+    const cards = [...document.querySelectorAll('.card, .meter, .network, .faders')]
+    const boxes = cards.map((card) => card.getBoundingClientRect())
+    const isOver = (a: DOMRect, b: DOMRect): boolean =>
+      a.left < b.right - 0.5 && b.left < a.right - 0.5 && a.top < b.bottom - 0.5 && b.top < a.bottom - 0.5
+    return boxes.flatMap((box, i) =>
+      boxes.slice(i + 1).some((other) => isOver(box, other)) || box.right > window.innerWidth
+        ? [cards[i]?.textContent?.slice(0, 20) ?? '']
+        : [],
+    )
+  })
+}
+
 describe('a network that blocks', () => {
+  it('is known to the proxy before the first connection is made', async () => {
+    await carriedBy('WebSocket')
+    const paths = demo.requests.map(({ path }) => path)
+    expect(paths.indexOf('/demo/network')).toBeGreaterThan(-1)
+    expect(paths.indexOf('/demo/network')).toBeLessThan(paths.findIndex((path) => path.startsWith('/api/orders')))
+  })
+
   const block = (what: 'websocket' | 'sse' | 'all', isBlocked: boolean): Promise<void> =>
     demo.page.locator(`[data-testid="block-${what}"]`).setChecked(isBlocked)
 

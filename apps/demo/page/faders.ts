@@ -49,7 +49,8 @@ export class Faders {
     const output = this.#outputs.get(feature)
     if (output === undefined || this.#stages.get(feature) !== 'shadow') return
     output.classList.toggle('bad', disagree > 0)
-    output.textContent = `${agree} agree · ${disagree} differ · ${unsettled} unsettled`
+    // `unsettled`: it changed just then, so that nothing can be said.
+    output.textContent = `${agree} agree · ${disagree} differ${unsettled > 0 ? ` · ${unsettled} unsettled` : ''}`
   }
 
   #fader(feature: string, title: string): HTMLElement {
@@ -84,7 +85,7 @@ export class Faders {
 
 const hints: Record<Stage, string> = {
   off: 'polls, as before',
-  shadow: 'polls; push is compared',
+  shadow: 'polls; push runs beside',
   hint: 'push says when to read',
   push: 'data comes by push',
 }

@@ -10,10 +10,11 @@ const nameKey = 'demo-name'
 const name = localStorage.getItem(nameKey) ?? `Guest ${Math.floor(Math.random() * 900) + 100}`
 
 await logIn(name)
+const network = await NetworkPanel.open()
 const pollMeter = new Meter(find('[data-meter="poll"]'))
 const pushMeter = new Meter(find('[data-meter="push"]'))
 startPolling(new Side(find('[data-side="poll"]'), pollMeter), pollMeter)
-startPushing(new Side(find('[data-side="push"]'), pushMeter), pushMeter, new Faders(), new NetworkPanel())
+startPushing(new Side(find('[data-side="push"]'), pushMeter), pushMeter, new Faders(), network)
 handForms()
 void showHowToWrite()
 

@@ -24,11 +24,16 @@ const reasons: Record<string, string> = {
 export class NetworkPanel {
   readonly #root = find('.network')
 
-  constructor() {
+  private constructor(network: Record<string, boolean>) {
     for (const box of this.#root.querySelectorAll<HTMLInputElement>('[data-block]')) {
+      box.checked = network[box.dataset['block'] ?? ''] === false
       box.addEventListener('change', () => void this.#block())
     }
-    void this.#load()
+  }
+
+  /** Gets this visitor's network, and the cookie by which the proxy knows whose connections to cut: before there are any. */
+  static async open(): Promise<NetworkPanel> {
+    return new NetworkPanel((await (await fetch('/demo/network')).json()) as Record<string, boolean>)
   }
 
   show({ state, transport, reason }: ClientStatus): void {
@@ -38,12 +43,6 @@ export class NetworkPanel {
     find('[data-testid="reason"]').textContent = reason === null ? '' : (reasons[reason] ?? `because: ${reason}`)
     for (const rung of this.#root.querySelectorAll<HTMLElement>('[data-rung]'))
       rung.classList.toggle('on', rung.dataset['rung'] === transport)
-  }
-
-  async #load(): Promise<void> {
-    const network = (await (await fetch('/demo/network')).json()) as Record<string, boolean>
-    for (const box of this.#root.querySelectorAll<HTMLInputElement>('[data-block]'))
-      box.checked = network[box.dataset['block'] ?? ''] === false
   }
 
   async #block(): Promise<void> {
