@@ -1,6 +1,8 @@
+import { startEmbeddedPostgres } from '@crossfade/testkit/embedded-postgres'
 import pg from 'pg'
 import { describe, expect, it } from 'vitest'
-import { feedBench, Inbox } from './feed-bench.ts'
+import { postgresReplication } from '../src/postgres-replication.ts'
+import { feedBench, Inbox, things } from './feed-bench.ts'
 
 const keys = [1, 2, 3, 4]
 const writers = 8
@@ -31,6 +33,37 @@ describe('a change of the PostgreSQL feed', () => {
       const versions = inbox.changes.filter(({ after }) => after?.['id'] === id).map(({ after }) => after?.['version'])
       expect(versions).toEqual(versions.map((_, n) => n + 1))
     }
+  })
+
+  it('is held while its transaction is in the log but not visible (C9)', async () => {
+    // A commit that waits for a standby which does not exist is in the log, and nobody sees it.
+    const flags = { wal_level: 'logical', synchronous_standby_names: 'nobody', synchronous_commit: 'local' }
+    const postgres = await startEmbeddedPostgres({
+      flags: Object.entries(flags).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
+    })
+    const [writer, other] = [new pg.Client(postgres.url), new pg.Client(postgres.url)]
+    await Promise.all([writer.connect(), other.connect()])
+    await other.query('CREATE TABLE things (id integer PRIMARY KEY, version integer, note text)')
+    const feed = postgresReplication({ connectionString: postgres.url, slot: 'held' })
+    const inbox = new Inbox()
+    feed.watch?.([things])
+    await feed.start(inbox.sink)
+    const { rows } = await writer.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')
+    await writer.query('SET synchronous_commit = on')
+    const waiting = writer.query('INSERT INTO things VALUES (1)')
+    await other.query('SELECT 1')
+    const sent = `SELECT 1 FROM pg_stat_activity JOIN pg_stat_replication ON true
+      WHERE pg_stat_activity.pid = ${rows[0]?.pid} AND wait_event = 'SyncRep' AND sent_lsn >= pg_current_wal_flush_lsn()`
+    await expect.poll(async () => (await other.query(sent)).rows.length).toBe(1)
+    for (let look = 0; look < 50; look++) {
+      expect((await other.query('SELECT * FROM things')).rows).toEqual([])
+      expect(inbox.batches).toEqual([])
+    }
+    await other.query('SELECT pg_cancel_backend($1)', [rows[0]?.pid])
+    await waiting
+    await inbox.untilId(1)
+    await Promise.all([feed.stop(), writer.end(), other.end()])
+    await postgres.stop()
   })
 })
 
