@@ -13,6 +13,8 @@ export interface HeartbeatPort {
 }
 
 const silentBeats = 3
+/** However quick the beats are, a busy machine gets so long, ms. */
+const minSilenceMs = 2_000
 
 /**
  * A message that travels through the log itself: it shows that changes would arrive, and how late, and lets the slot of an idle
@@ -27,6 +29,7 @@ export class Heartbeat {
   #sentAt: number | null = null
   /** Beats since something was heard. Counted in beats, not in ms: a process that was asleep must read its socket before it judges. */
   #silent = 0
+  #heardAt: number = performance.now()
 
   /** @param name tells these beats from those of other feeds. */
   constructor(name: string, everyMs: number, port: HeartbeatPort) {
@@ -43,6 +46,7 @@ export class Heartbeat {
   /** Something came through the stream. */
   heard(): void {
     this.#silent = 0
+    this.#heardAt = performance.now()
   }
 
   /** A beat came back. */
@@ -51,6 +55,7 @@ export class Heartbeat {
   }
 
   start(): void {
+    this.heard()
     this.#timer = setInterval(() => this.#beat(), this.#everyMs)
   }
 
@@ -63,9 +68,11 @@ export class Heartbeat {
   }
 
   #beat(): void {
-    this.#silent = this.#port.isPaused() ? 0 : this.#silent + 1
-    if (this.#silent > silentBeats) {
-      this.#port.dead(new Error(`nothing came through the replication stream for ${silentBeats * this.#everyMs} ms`))
+    if (this.#port.isPaused()) this.heard()
+    else this.#silent += 1
+    const silenceMs = Math.round(performance.now() - this.#heardAt)
+    if (this.#silent > silentBeats && silenceMs > minSilenceMs) {
+      this.#port.dead(new Error(`nothing came through the replication stream for ${silenceMs} ms`))
       return
     }
     // One on its way is enough.
