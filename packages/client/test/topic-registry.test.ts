@@ -98,6 +98,15 @@ describe('followers of one topic', () => {
     expect(registry.get('t')?.position.mode).toBe('changes')
   })
 
+  it('that want word of changes hear of those before they came', () => {
+    registry.follow('t', {}, follower().handlers)
+    take(snapshot(3, 'x'))
+    const [behind, upToDate] = [follower(), follower()]
+    registry.follow('t', { mode: 'changes', cursor: at(2) }, behind.handlers)
+    registry.follow('t', { mode: 'changes', cursor: at(3) }, upToDate.handlers)
+    expect([behind.told, upToDate.told]).toEqual([['changed'], []])
+  })
+
   it('end it when the last one leaves', () => {
     const end = registry.follow('t', {}, follower().handlers)
     const other = registry.follow('t', {}, follower().handlers)

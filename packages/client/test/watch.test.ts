@@ -369,6 +369,18 @@ describe('watch() between stages', () => {
     expect(endpoint.watch.state.stage).toBe('push')
   })
 
+  it('loses no change between shadow and hint: push had it, the page had not', async () => {
+    const endpoint = new WatchedEndpoint({ stage: 'shadow' })
+    await settle()
+    await endpoint.begin()
+    endpoint.write({ n: 1 })
+    await endpoint.push()
+    endpoint.stage = 'hint'
+    endpoint.watch.onStage('f', stage('hint'), 0)
+    await endpoint.clock.advance(1_000)
+    expect(endpoint.shown.at(-1)).toEqual({ n: 1 })
+  })
+
   it('loses no change between hint and push', async () => {
     const endpoint = new WatchedEndpoint({ stage: 'hint' })
     await settle()

@@ -89,8 +89,13 @@ export class TopicRegistry {
   #join(shared: Shared, beginning: Beginning, follower: Follower): void {
     const { subscription, followers } = shared
     followers.set(follower.handlers, follower)
-    if (follower.wantsChanges) return
     const { cursor, hash, value, at = 0 } = beginning
+    if (follower.wantsChanges) {
+      // What has changed since its cursor was told before it came.
+      const isBehind = cursor !== undefined && subscription.cursor !== null && !isUpTo(subscription.cursor, cursor)
+      if (isBehind) follower.handlers.onChanged?.(0)
+      return
+    }
     if (subscription.mode === 'changes') return subscription.restart(beginning)
     if (cursor !== undefined && hash === undefined) return this.#rewind(subscription, cursor, follower)
     const { held, topic, epoch } = subscription

@@ -1,0 +1,132 @@
+import crossfade from '@crossfade/server'
+import type { EventMessage, Stage } from '@crossfade/protocol'
+import { FaultProxy } from '@crossfade/testkit'
+import Fastify, { type FastifyInstance } from 'fastify'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { WebSocket } from 'ws'
+import { createClient, type Client, type TransportName } from '../src/index.ts'
+
+vi.setConfig({ testTimeout: 60_000 })
+
+/** How long what will be so takes decides nothing. */
+const patiently = { timeout: 30_000, interval: 5 }
+
+interface Entry {
+  id: number
+}
+
+let app: FastifyInstance
+let proxy: FaultProxy
+let client: Client
+let version = 1
+let entries: Entry[] = []
+
+beforeEach(async () => {
+  version = 1
+  entries = []
+  app = Fastify({ forceCloseConnections: true })
+  await app.register(crossfade)
+  app.get('/api/board', { config: { crossfade: { topic: 'board', feature: 'board', audience: 'public' } } }, () => ({
+    version,
+  }))
+  const log = { log: 'chat', key: 'id', event: 'said', feature: 'chat', audience: 'public' as const }
+  app.get('/api/chat', { config: { crossfade: log } }, () => entries)
+  proxy = await FaultProxy.start(await app.listen({ host: '127.0.0.1', port: 0 }))
+})
+
+afterEach(async () => {
+  client.close()
+  await proxy.close()
+  await app.close()
+})
+
+function open(transports: readonly TransportName[]): Client {
+  client = createClient({
+    origin: proxy.origin,
+    transports,
+    environment: { WebSocket: WebSocket as never },
+    timing: { proofMs: 2_000, shortPollMs: 100, pollSpacingMs: 50, climbMs: 300, maxClimbMs: 600 },
+  })
+  return client
+}
+
+function write(): number {
+  version += 1
+  app.crossfade.invalidate('board')
+  return version
+}
+
+async function say(): Promise<void> {
+  const entry = { id: entries.length + 1 }
+  entries = [...entries, entry]
+  await app.crossfade.publish('chat', 'said', entry, { key: String(entry.id) })
+}
+
+describe.each(['websocket', 'sse', 'longpoll', 'shortpoll'] as const)('with the server, on %s', (transport) => {
+  it('a feature goes through all stages and back, and no change is missed', async () => {
+    const shown: number[] = []
+    const drifts: unknown[] = []
+    open([transport]).on('drift', (drift) => drifts.push(drift))
+    const watch = client.watch<{ version: number }>('/api/board', { every: 100 }, (value) => {
+      if (value.version !== shown.at(-1)) shown.push(value.version)
+    })
+    await expect.poll(() => shown, patiently).toEqual([1])
+    for (const stage of ['shadow', 'hint', 'push', 'hint', 'shadow', 'push', 'off'] as Stage[]) {
+      app.crossfade.rollout.set('board', { stage })
+      const during = write()
+      await expect.poll(() => [shown.at(-1), watch.state.stage], patiently).toEqual([during, stage])
+      const after = write()
+      await expect.poll(() => shown.at(-1), patiently).toBe(after)
+    }
+    expect(shown).toEqual(shown.toSorted((a, b) => a - b))
+    expect(watch.state.parity.disagree).toBe(0)
+    expect(drifts).toEqual([])
+  })
+
+  it('a list that grows by events has each entry once, whatever is cut', async () => {
+    app.crossfade.rollout.set('chat', { stage: 'push' })
+    for (let count = 0; count < 3; count++) await say()
+    let list: Entry[] = []
+    open([transport]).watch<Entry[]>(
+      '/api/chat',
+      {
+        every: 60_000,
+        append: (current, event: EventMessage) => [...current, event.data as Entry],
+        keys: (current) => current.map(({ id }) => String(id)),
+      },
+      (value) => (list = value),
+    )
+    for (let round = 0; round < 6; round++) {
+      for (let count = 0; count < 5; count++) {
+        await say()
+        if (count === round) proxy.killAll()
+      }
+      await expect.poll(() => list, patiently).toEqual(entries)
+    }
+  })
+})
+
+describe('with the server', () => {
+  it('the same watch goes on from rung to rung as networks block and unblock (F1, F5, F25)', async () => {
+    app.crossfade.rollout.set('board', { stage: 'push' })
+    const shown: number[] = []
+    open(['websocket', 'sse', 'longpoll', 'shortpoll'])
+    client.watch<{ version: number }>('/api/board', { every: 60_000 }, (value) => shown.push(value.version))
+    const carries = async (transport: TransportName, reason: string | null): Promise<void> => {
+      await expect.poll(() => client.status, patiently).toMatchObject({ state: 'live', transport, reason })
+      const written = write()
+      await expect.poll(() => shown.at(-1), patiently).toBe(written)
+    }
+    await carries('websocket', null)
+    proxy.faults.upgrade = 'refuse'
+    proxy.killAll()
+    await carries('sse', 'ws-blocked')
+    proxy.faults.stream = 'hold'
+    proxy.killAll()
+    await carries('longpoll', 'sse-buffered')
+    proxy.heal()
+    await carries('websocket', null)
+    expect(new Set(shown).size).toBe(shown.length)
+    expect(shown).toEqual(shown.toSorted((a, b) => a - b))
+  })
+})
