@@ -8,6 +8,12 @@ const child = spawn(process.execPath, ['--import', 'tsx', '--conditions=@crossfa
   cwd: folder,
   stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
 })
-for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'])
-  process.on(signal, () => child.kill(signal === 'SIGHUP' ? 'SIGTERM' : signal))
-child.on('exit', (code, signal) => process.exit(code ?? (signal === null ? 1 : 128)))
+let isEnding = false
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) {
+  process.on(signal, () => {
+    isEnding = true
+    child.kill(signal === 'SIGHUP' ? 'SIGTERM' : signal)
+  })
+}
+// Before the child listens to signals it dies of them, and has nothing to end yet.
+child.on('exit', (code) => process.exit(code ?? (isEnding ? 0 : 128)))

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { buildApp } from './app.ts'
+import { explain } from './database-trouble.ts'
 import { buildPage } from './page.ts'
 import { startPostgres } from './postgres.ts'
 
@@ -25,10 +26,15 @@ try {
 async function main(): Promise<void> {
   const port = readPort()
   const databaseUrl = DATABASE_URL ?? (await ownDatabase())
+  if (ending !== null) return
   console.log(`Database ${databaseUrl}`)
   const pageFolder = await buildPage()
-  const { app, operatorToken } = await buildApp({ databaseUrl, simulate: DEMO_SIMULATE !== '0', pageFolder })
-  cleanups.push(() => app.close())
+  const building = buildApp({ databaseUrl, simulate: DEMO_SIMULATE !== '0', pageFolder }).catch((error: unknown) => {
+    throw explain(error, databaseUrl)
+  })
+  cleanups.push(async () => (await building).app.close())
+  const { app, operatorToken } = await building
+  if (ending !== null) return
   const origin = await app.listen({ port, host: HOST })
   console.log(`Operator token ${operatorToken}`)
   console.log(`Crossfade demo ready on ${origin}`)
@@ -36,8 +42,10 @@ async function main(): Promise<void> {
 
 async function ownDatabase(): Promise<string> {
   console.log('Starting PostgreSQL …')
-  const postgres = await startPostgres(DEMO_DATA)
-  cleanups.push(() => postgres.stop())
+  const starting = startPostgres(DEMO_DATA)
+  // Asked to end before it has started: it ends as soon as it has.
+  cleanups.push(async () => (await starting).stop())
+  const postgres = await starting
   if (!postgres.dataFolder.startsWith(join(DEMO_DATA)))
     console.log(`Its data is in ${postgres.dataFolder}, where its user can reach it.`)
   return postgres.url

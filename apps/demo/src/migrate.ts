@@ -1,3 +1,4 @@
+import { requireServer } from '@crossfade/changefeed/postgres-replication'
 import type pg from 'pg'
 
 const tables = `
@@ -45,10 +46,11 @@ const seed = `
     SELECT 'general', 'Mara', 'Good morning! The board is open.' WHERE NOT EXISTS (SELECT FROM messages);
 `
 
-/** Makes the tables that are missing and puts something into empty ones. Harmless when repeated. */
+/** Makes the tables that are missing and puts something into empty ones. Harmless when repeated; leaves a database alone that cannot be followed. */
 export async function migrate(pool: pg.Pool): Promise<void> {
   const client = await pool.connect()
   try {
+    await requireServer(client)
     // Two servers may start on one database.
     await client.query('SELECT pg_advisory_lock(7421)')
     await client.query(tables)

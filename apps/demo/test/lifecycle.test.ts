@@ -4,6 +4,8 @@ import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { subprotocol } from '@crossfade/protocol'
+import { startEmbeddedPostgres } from '@crossfade/testkit/embedded-postgres'
+import pg from 'pg'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 import {
@@ -101,6 +103,68 @@ it('ends while it starts', async () => {
   process.kill(second.pid, 'SIGTERM')
   expect(await second.exitCode(endMs)).toBe(0)
   await expectNothingLeft(second)
+})
+
+it('starts after kill -9 while it made its data', async () => {
+  const demo = npmStart({ DEMO_DATA: folder })
+  started.push(demo)
+  await eventually(startMs, () => demo.output().includes('Starting PostgreSQL'))
+  await new Promise((resolve) => setTimeout(resolve, 400))
+  process.kill(-demo.pid, 'SIGKILL')
+  const second = await start()
+  process.kill(second.pid, 'SIGTERM')
+  expect(await second.exitCode(endMs)).toBe(0)
+  await expectNothingLeft(second)
+})
+
+it('refuses data that another demo runs on, and leaves that one alone', async () => {
+  const demo = await start()
+  const second = npmStart({ DEMO_DATA: folder })
+  started.push(second)
+  expect(await second.exitCode(startMs)).toBe(1)
+  expect(second.output()).toMatch(/^The demo did not start: the process \d+ already runs a database on /m)
+  expect((await fetch(`${demo.origin}/api/orders`)).status).toBe(200)
+  process.kill(demo.pid, 'SIGTERM')
+  expect(await demo.exitCode(endMs)).toBe(0)
+  await expectNothingLeft(demo)
+})
+
+it.for([
+  ['nonsense', /DATABASE_URL must look like postgres:\/\/.*got "nonsense"/],
+  [
+    'postgres://me:secret@127.0.0.1:1/shop',
+    /DATABASE_URL \(127\.0\.0\.1:1\) says: .*ECONNREFUSED.*Check host and port/,
+  ],
+] as const)('says what to do about DATABASE_URL=%s', async ([url, says]) => {
+  const demo = npmStart({ DATABASE_URL: url })
+  started.push(demo)
+  expect(await demo.exitCode(startMs)).toBe(1)
+  expect(demo.output()).toMatch(says)
+  expect(demo.output()).not.toContain('secret@127.0.0.1:1/shop says')
+})
+
+it('names the setting or right that a database lacks, and leaves it as it was', async () => {
+  const server = await startEmbeddedPostgres({ flags: ['-c', 'wal_level=logical'] })
+  const admin = new pg.Client(server.url)
+  try {
+    await admin.connect()
+    await admin.query(`CREATE ROLE plain LOGIN PASSWORD 'x'`)
+    const url = server.url.replace('postgres:postgres@', 'plain:x@')
+    const refusal = async (): Promise<string> => {
+      const demo = npmStart({ DATABASE_URL: url })
+      started.push(demo)
+      expect(await demo.exitCode(startMs)).toBe(1)
+      return demo.output()
+    }
+    expect(await refusal()).toContain('The user plain may not replicate. Run ALTER ROLE plain REPLICATION')
+    await admin.query('ALTER ROLE plain REPLICATION')
+    expect(await refusal()).toMatch(/permission denied for schema public.*GRANT CREATE ON SCHEMA public TO plain/)
+    const { rows } = await admin.query(`SELECT FROM pg_tables WHERE schemaname = 'public'`)
+    expect(rows).toEqual([])
+  } finally {
+    await admin.end()
+    await server.stop()
+  }
 })
 
 it('tells open clients to come back, and does not wait for them', async () => {

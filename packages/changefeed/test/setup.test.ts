@@ -30,6 +30,17 @@ describe('the PostgreSQL feed refuses to start', () => {
     }
   })
 
+  it.each(['max_replication_slots', 'max_wal_senders'])('with %s=0, and says how to set it', async (setting) => {
+    const server = await startEmbeddedPostgres({ flags: ['-c', 'wal_level=logical', '-c', `${setting}=0`] })
+    try {
+      const error = await refusal(postgresReplication({ connectionString: server.url, slot: 'x', logger: silent }))
+      expect(error).toMatchObject({ code: 'feed_not_logical' })
+      expect(error.message).toContain(`ALTER SYSTEM SET ${setting} = 10`)
+    } finally {
+      await server.stop()
+    }
+  })
+
   it('for a role without REPLICATION, and names the statement', async () => {
     await using bench = await feedBench()
     await using role = await roleOf(bench, 'LOGIN')

@@ -5,14 +5,22 @@
  */
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { chownSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chownSync, existsSync, mkdtempSync, readdirSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { findBinaries, type Binaries } from './embedded-postgres/binaries.ts'
+import { claim } from './embedded-postgres/claim.ts'
 import { endPreviousServer } from './embedded-postgres/previous-server.ts'
-import { reachableBinaries, reachableFolder, serverUser, type ServerUser } from './embedded-postgres/reachable.ts'
+import {
+  makeOwned,
+  makeReachable,
+  reachableBinaries,
+  reachablePlace,
+  serverUser,
+  type ServerUser,
+} from './embedded-postgres/reachable.ts'
 
 /** Options of {@link startEmbeddedPostgres}. */
 export interface EmbeddedPostgresOptions {
@@ -46,17 +54,27 @@ const stopMs = 10_000
 /**
  * Starts PostgreSQL on 127.0.0.1, in a process group of its own: signals for ours do not reach it.
  *
- * @throws Error with the server's own words when it does not start.
+ * @throws Error with the server's own words when it does not start, or when another process that lives uses the data folder.
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions = {}): Promise<EmbeddedPostgres> {
   const runAs = serverUser()
   const binaries = reachableBinaries(await findBinaries(), runAs)
   const isTemporary = options.dataFolder === undefined
-  const dataFolder = reachableFolder(options.dataFolder ?? mkdtempSync(join(tmpdir(), 'crossfade-postgres-')), runAs)
-  if (existsSync(join(dataFolder, 'PG_VERSION'))) await endPreviousServer(dataFolder)
-  else await initialise(binaries, dataFolder, runAs)
-  const port = options.port || (await freePort())
-  const child = await launch(binaries, dataFolder, runAs, port, options.flags ?? [])
+  const folder = options.dataFolder ?? mkdtempSync(join(tmpdir(), 'crossfade-postgres-'))
+  const dataFolder = reachablePlace(folder, runAs)
+  const release = claim(dataFolder)
+  let port: number
+  let child: ChildProcess
+  try {
+    port = options.port || (await freePort())
+    await endPreviousServer(dataFolder)
+    makeReachable(folder, dataFolder, runAs)
+    if (!existsSync(join(dataFolder, 'PG_VERSION'))) await initialise(binaries, dataFolder, runAs)
+    child = await launch(binaries, dataFolder, runAs, port, options.flags ?? [])
+  } catch (error) {
+    release()
+    throw error
+  }
   const interrupt = (): void => void child.kill('SIGINT')
   process.once('exit', interrupt)
   return {
@@ -67,9 +85,13 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions = {
     stop: async () => {
       process.off('exit', interrupt)
       await end(child)
+      release()
       if (isTemporary) rmSync(dataFolder, { recursive: true, force: true })
     },
-    kill: () => void child.kill('SIGKILL'),
+    kill: () => {
+      child.kill('SIGKILL')
+      release()
+    },
   }
 }
 
@@ -84,8 +106,21 @@ export async function freePort(): Promise<number> {
   return port
 }
 
+/** Makes the data beside its folder and moves it there when it is whole: a start that was killed leaves no half of it. */
 async function initialise(binaries: Binaries, dataFolder: string, runAs: ServerUser): Promise<void> {
-  const passwordFile = `${dataFolder}.password`
+  for (const name of readdirSync(dirname(dataFolder))) {
+    if (name.startsWith(`${basename(dataFolder)}.new-`))
+      rmSync(join(dirname(dataFolder), name), { recursive: true, force: true })
+  }
+  const fresh = `${dataFolder}.new-${process.pid}`
+  makeOwned(fresh, runAs)
+  await initdb(binaries, fresh, runAs)
+  rmdirSync(dataFolder)
+  renameSync(fresh, dataFolder)
+}
+
+async function initdb(binaries: Binaries, dataFolder: string, runAs: ServerUser): Promise<void> {
+  const passwordFile = `${dataFolder}-password`
   writeFileSync(passwordFile, `${password}\n`, { mode: 0o600 })
   if (runAs.uid !== undefined && runAs.gid !== undefined) chownSync(passwordFile, runAs.uid, runAs.gid)
   try {

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { isAlive } from './processes.ts'
 
 const patienceMs = 12_000
 
@@ -25,18 +26,12 @@ async function endServer(pid: number, dataFolder: string): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, 500))
 }
 
-/** Whether this process is a living server of this data folder: neither gone, nor a zombie, nor somebody else who got its number. */
+/** Whether this process is a living server of this data folder, not somebody else who got its number. */
 function serves(pid: number, dataFolder: string): boolean {
-  try {
-    process.kill(pid, 0)
-  } catch (error) {
-    // EPERM: it lives, and belongs to the server's user.
-    if ((error as NodeJS.ErrnoException).code !== 'EPERM') return false
-  }
+  if (!isAlive(pid)) return false
   if (!existsSync('/proc/self/cmdline')) return true
   try {
-    const state = /^State:\s+(\S)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
-    return state !== 'Z' && state !== 'X' && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(dataFolder)
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(dataFolder)
   } catch {
     return false
   }

@@ -1,5 +1,19 @@
 import { createHash } from 'node:crypto'
-import { chmodSync, chownSync, cpSync, existsSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readlinkSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import type { Binaries } from './binaries.ts'
@@ -17,17 +31,53 @@ export function serverUser(): ServerUser {
   return process.getuid?.() === 0 ? { uid: nobody, gid: nobody } : {}
 }
 
-/** Makes a folder that the server's user can enter and write. @returns where it is: elsewhere when a parent keeps that user out. */
-export function reachableFolder(folder: string, user: ServerUser): string {
-  const place = canEnter(dirname(resolve(folder)), user)
-    ? resolve(folder)
-    : join(privateRoot(user), hash(resolve(folder)))
-  mkdirSync(place, { recursive: true })
-  if (user.uid !== undefined && user.gid !== undefined) {
-    chownSync(place, user.uid, user.gid)
-    chmodSync(place, 0o700)
+/** Where a folder can be that the server's user can enter and write: elsewhere when a parent keeps that user out. */
+export function reachablePlace(folder: string, user: ServerUser): string {
+  const wanted = resolve(folder)
+  return canEnter(dirname(wanted), user) ? wanted : join(privateRoot(user), hash(wanted))
+}
+
+/**
+ * Makes the folder at its place. Where that is elsewhere, the folder asked for becomes a link to it; what is there without such a link
+ * belongs to a folder that was removed, and goes, too.
+ */
+export function makeReachable(folder: string, place: string, user: ServerUser): void {
+  const wanted = resolve(folder)
+  if (place !== wanted && linkTarget(wanted) !== place) {
+    rmSync(place, { recursive: true, force: true })
+    makeRoom(wanted)
+    symlinkSync(place, wanted)
   }
-  return place
+  makeOwned(place, user)
+}
+
+/** @throws Error when there is data, which nobody but its owner may take away. */
+function makeRoom(wanted: string): void {
+  mkdirSync(dirname(wanted), { recursive: true })
+  if (linkTarget(wanted) !== null) return rmSync(wanted)
+  if (!existsSync(wanted)) return
+  if (readdirSync(wanted).length > 0) {
+    throw new Error(
+      `The user of the database server cannot enter the folders above ${wanted}, though data is there. Run chmod o+x on them, or use another folder.`,
+    )
+  }
+  rmdirSync(wanted)
+}
+
+/** Makes a folder of the server's user, for nobody else. */
+export function makeOwned(place: string, user: ServerUser): void {
+  mkdirSync(place, { recursive: true })
+  if (user.uid === undefined || user.gid === undefined) return
+  chownSync(place, user.uid, user.gid)
+  chmodSync(place, 0o700)
+}
+
+function linkTarget(path: string): string | null {
+  try {
+    return lstatSync(path).isSymbolicLink() ? readlinkSync(path) : null
+  } catch {
+    return null
+  }
 }
 
 /** The programs where the server's user can run them: a copy when a parent folder keeps that user out, as in a clone below `mktemp -d`. */
