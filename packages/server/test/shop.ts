@@ -144,7 +144,7 @@ export async function openShop(
       return user === null ? reply.code(401).send({ error: 'login' }) : { user, notes: notes.get(user) ?? [] }
     },
   )
-  app.get<{ Params: { room: string } }>(
+  app.get<{ Params: { room: string }; Querystring: { after?: string } }>(
     '/api/rooms/:room/messages',
     {
       config: {
@@ -165,7 +165,9 @@ export async function openShop(
     },
     async (request, reply) => {
       if (login(request.headers.authorization) === null) return reply.code(401).send({ error: 'login' })
-      return { messages: messages.filter((message) => message.room === request.params.room) }
+      const { room } = request.params
+      const after = Number(request.query.after ?? 0)
+      return { messages: messages.filter((message) => message.room === room && message.id > after) }
     },
   )
   app.crossfade.log('ticks/:symbol', { public: true })

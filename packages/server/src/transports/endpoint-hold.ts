@@ -2,7 +2,6 @@ import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import { admitTo } from '../connections/admit-to.ts'
 import type { Identity } from '../identity/principal.ts'
-import { urlOfTopic } from '../topics/definition.ts'
 import type { LiveTopic } from '../topics/live-topic.ts'
 import type { Subscriber } from '../topics/subscriber.ts'
 import { ValueTopic } from '../topics/value-topic.ts'
@@ -11,6 +10,8 @@ import { noneMatch } from './preferences.ts'
 
 /** A long poll of one endpoint (R12). */
 export interface EndpointHold {
+  /** The request's own path and query: a page of a list has a tag of its own. */
+  readonly url: string
   /** The client's `If-None-Match`. */
   readonly etag: string
   readonly waitMs: number
@@ -32,7 +33,7 @@ export async function holdForChange(
 ): Promise<boolean> {
   try {
     const { head } = topic.state
-    if (!(await hasCurrent(context, topic, identity, hold.etag))) return true
+    if (!(await hasCurrent(context, topic, identity, hold))) return true
     // Something came while the client's tag was compared.
     if (topic.state.head !== head && !(topic instanceof ValueTopic)) return true
     return await nextChange(topic, identity, hold)
@@ -46,15 +47,14 @@ async function hasCurrent(
   context: TransportContext,
   topic: LiveTopic,
   identity: Identity,
-  etag: string,
+  { url, etag }: EndpointHold,
 ): Promise<boolean> {
-  const { definition, params, name } = topic.place
   if (topic instanceof ValueTopic) {
     await admitTo(topic, identity, context)
     await topic.ready(identity)
     return isCurrent(topic, etag)
   }
-  const answer = await context.runner.run(urlOfTopic(definition, params, name), identity.headers)
+  const answer = await context.runner.run(url, identity.headers)
   return answer.topicKey === topic.place.key && noneMatch(etag, `"${answer.hash}"`)
 }
 

@@ -175,7 +175,8 @@ export class EndpointWrapper {
     if (etag === undefined || waitMs === 0) return false
     const give = takeConnection(this.#context, request, identity)
     try {
-      const changed = await holdForChange(this.#context, topic, identity, { etag, waitMs, closed: reply.raw })
+      const { url } = request
+      const changed = await holdForChange(this.#context, topic, identity, { url, etag, waitMs, closed: reply.raw })
       if (changed) return false
     } finally {
       give()

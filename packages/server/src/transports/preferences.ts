@@ -2,7 +2,7 @@
 export function preferredWait(prefer: string | string[] | undefined): number | null {
   if (prefer === undefined) return null
   for (const preference of String(prefer).split(',')) {
-    const match = /^\s*wait\s*=\s*"?(\d{1,6})"?\s*(?:;.*)?$/i.exec(preference)
+    const match = /^\s*wait\s*=\s*"?(\d+)"?\s*(?:;.*)?$/i.exec(preference)
     if (match?.[1] !== undefined) return Number(match[1])
   }
   return null
