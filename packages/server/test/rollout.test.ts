@@ -55,10 +55,18 @@ describe('the rollout of a feature', () => {
     expect(ofType((await next).messages, 'event').length).toBe(1)
   })
 
+  it('is off for all when it is set to off, whatever the others had', async () => {
+    await put('order-page', { stage: 'push', percent: 25, rest: 'hint' })
+    const response = await put('order-page', { stage: 'off' })
+    expect(response.json()).toEqual({ feature: 'order-page', stage: 'off', percent: 100, rest: 'off' })
+  })
+
   it('is changed by the operator only, and bad values change nothing', async () => {
     expect((await put('order-page', { stage: 'push' }, {})).statusCode).toBe(403)
     expect((await put('order-page', { stage: 'push' }, { authorization: 'Bearer ann-token' })).statusCode).toBe(403)
-    for (const bad of [{ stage: 'full' }, { percent: 101 }, { percent: 1.5 }, { rest: 'on' }, '[]', '{']) {
+    const wrong = [{ stage: 'full' }, { stage: null }, {}, { percent: 50 }, '[]', '{']
+    const stage = 'push'
+    for (const bad of [...wrong, { stage, percent: 101 }, { stage, percent: 1.5 }, { stage, rest: 'on' }]) {
       expect((await put('order-page', bad)).json()).toMatchObject({ status: 400, code: 'malformed' })
     }
     expect((await put('no-such-feature', { stage: 'push' })).json()).toMatchObject({

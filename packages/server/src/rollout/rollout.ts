@@ -7,6 +7,9 @@ export interface FeatureRollout extends Rollout {
 
 const stages: readonly Stage[] = ['off', 'shadow', 'hint', 'push']
 const initial: Rollout = { stage: 'off', percent: 100, rest: 'off' }
+
+/** A rollout as it is set: `percent` is 100 and `rest` is `off` unless it says otherwise, so that `{stage: 'off'}` is off for all. */
+export type RolloutSetting = Pick<Rollout, 'stage'> & Partial<Rollout>
 const recentMs = 300_000
 
 /** Which stage each feature is in. In memory: a restart begins with what the application configures. */
@@ -16,7 +19,8 @@ export class RolloutStore {
   readonly #listeners = new Set<(rollout: FeatureRollout) => void>()
 
   constructor(configured: Readonly<Record<string, Partial<Rollout>>> = {}) {
-    for (const [feature, rollout] of Object.entries(configured)) this.#rollouts.set(feature, checked(rollout, initial))
+    for (const [feature, rollout] of Object.entries(configured))
+      this.#rollouts.set(feature, checked({ stage: 'off', ...rollout }))
   }
 
   /** Declares a feature, so that it can be listed and set. */
@@ -33,20 +37,18 @@ export class RolloutStore {
   }
 
   /**
-   * Changes a feature's rollout; clients with a connection hear of it at once (R61).
+   * Sets a feature's rollout, all of it; clients with a connection hear of it at once (R61).
    *
-   * @param change what is not given stays as it is.
    * @throws CrossfadeError `unknown_feature`, or `malformed` when a value is not allowed.
    */
-  set(feature: string, change: Partial<Rollout>): FeatureRollout {
-    const before = this.#rollouts.get(feature)
-    if (before === undefined) {
+  set(feature: string, setting: RolloutSetting): FeatureRollout {
+    if (!this.#rollouts.has(feature)) {
       throw new CrossfadeError(
         'unknown_feature',
         `No route has the feature "${feature}". Known: ${[...this.#rollouts.keys()].join(', ') || 'none'}.`,
       )
     }
-    const rollout = checked(change, before)
+    const rollout = checked(setting)
     this.#rollouts.set(feature, rollout)
     this.#changedAt.set(feature, performance.now())
     const announced = { feature, ...rollout }
@@ -67,13 +69,10 @@ export class RolloutStore {
   }
 }
 
-function checked(change: Partial<Rollout>, before: Rollout): Rollout {
-  const stage = change.stage ?? before.stage
-  const rest = change.rest ?? before.rest
-  const percent = change.percent ?? before.percent
+function checked({ stage, percent = initial.percent, rest = initial.rest }: RolloutSetting): Rollout {
   for (const value of [stage, rest]) {
     if (!stages.includes(value))
-      throw new CrossfadeError('malformed', `"${value}" is no stage. Stages are ${stages.join(', ')}.`)
+      throw new CrossfadeError('malformed', `${JSON.stringify(value)} is no stage. Stages are ${stages.join(', ')}.`)
   }
   if (!Number.isInteger(percent) || percent < 0 || percent > 100) {
     throw new CrossfadeError('malformed', `percent must be a whole number from 0 to 100, got ${String(percent)}.`)

@@ -1,5 +1,6 @@
-import { CrossfadeError, paths, type Rollout } from '@crossfade/protocol'
+import { CrossfadeError, paths } from '@crossfade/protocol'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { RolloutSetting } from '../rollout/rollout.ts'
 import type { TransportContext } from './context.ts'
 
 /** Whether a request comes from an operator, who may see and change rollouts. */
@@ -30,12 +31,6 @@ export function registerOperator(
         'The body must be an object like {"stage": "push", "percent": 5, "rest": "off"}.',
       )
     }
-    const { stage, percent, rest } = request.body as Partial<Rollout>
-    const change = {
-      ...(stage === undefined ? {} : { stage }),
-      ...(percent === undefined ? {} : { percent }),
-      ...(rest === undefined ? {} : { rest }),
-    }
-    return reply.header('cache-control', 'no-store').send(context.rollout.set(feature, change))
+    return reply.header('cache-control', 'no-store').send(context.rollout.set(feature, request.body as RolloutSetting))
   })
 }
