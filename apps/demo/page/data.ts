@@ -27,11 +27,14 @@ export interface Prices {
   prices: Record<string, number>
 }
 
+/** Messages that the chat shows. */
+export const chatLimit = 6
+
 /** The endpoints that the page shows, and the features that they belong to. */
 export const endpoints = {
   board: '/api/orders',
   notifications: '/api/notifications',
-  chat: '/api/rooms/general/messages?limit=6',
+  chat: `/api/rooms/general/messages?limit=${chatLimit}`,
   prices: '/api/prices',
 } as const
 

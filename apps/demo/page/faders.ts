@@ -1,4 +1,4 @@
-import type { Parity } from '@crossfade/client'
+import type { Watch, WatchState } from '@crossfade/client'
 import { element, fill, find } from './element.ts'
 
 const stages = ['off', 'shadow', 'hint', 'push'] as const
@@ -11,10 +11,10 @@ const shown = [
   ['chat', 'Chat'],
 ] as const
 
-/** A fader for each feature, and in `shadow` how often poll and push agreed. */
+/** A fader for each feature with the stage that is set, and what this page does about it: in `shadow`, how often poll and push agreed. */
 export class Faders {
   readonly #outputs = new Map<string, HTMLElement>()
-  readonly #stages = new Map<string, Stage>()
+  #watches: Record<string, Watch> = {}
 
   constructor() {
     fill(
@@ -23,6 +23,12 @@ export class Faders {
     )
     setInterval(() => void this.refresh(), 5_000)
     void this.refresh()
+  }
+
+  /** Shows what these features do on this page. */
+  follow(watches: Record<string, Watch>): void {
+    this.#watches = watches
+    setInterval(() => this.#tell(), 250)
   }
 
   /** Another visitor may have moved a fader. */
@@ -38,19 +44,20 @@ export class Faders {
   }
 
   show(feature: string, stage: Stage): void {
-    if (this.#stages.get(feature) !== stage) this.#outputs.get(feature)?.replaceChildren(hints[stage])
-    this.#stages.set(feature, stage)
     const group = document.querySelector(`[data-testid="stage-${feature}"]`)
     for (const button of group?.querySelectorAll('button') ?? [])
       button.setAttribute('aria-pressed', String(button.value === stage))
   }
 
-  parity(feature: string, { agree, disagree, unsettled }: Parity): void {
-    const output = this.#outputs.get(feature)
-    if (output === undefined || this.#stages.get(feature) !== 'shadow') return
-    output.classList.toggle('bad', disagree > 0)
-    // `unsettled`: it changed just then, so that nothing can be said.
-    output.textContent = `${agree} agree · ${disagree} differ${unsettled > 0 ? ` · ${unsettled} unsettled` : ''}`
+  #tell(): void {
+    for (const [feature, watch] of Object.entries(this.#watches)) {
+      const output = this.#outputs.get(feature)
+      const { state } = watch
+      if (output === undefined) continue
+      output.classList.toggle('bad', state.stage === 'shadow' && state.parity.disagree > 0)
+      const text = hintOf(state)
+      if (output.textContent !== text) output.textContent = text
+    }
   }
 
   #fader(feature: string, title: string): HTMLElement {
@@ -83,9 +90,15 @@ export class Faders {
   }
 }
 
-const hints: Record<Stage, string> = {
-  off: 'polls, as before',
-  shadow: 'polls; push runs beside',
-  hint: 'push says when to read',
-  push: 'data comes by push',
+function hintOf({ stage, live, parity }: WatchState): string {
+  if (stage === 'off') return 'polls, as before'
+  if (stage === 'shadow') return comparison(parity)
+  if (!live) return 'polls until push gets through'
+  return stage === 'hint' ? 'push says when to read' : 'data comes by push'
+}
+
+function comparison({ agree, disagree, unsettled }: WatchState['parity']): string {
+  if (agree + disagree + unsettled === 0) return 'polls; push runs beside'
+  // `unsettled`: it changed just then, so that nothing can be said.
+  return `${agree} agree · ${disagree} differ${unsettled > 0 ? ` · ${unsettled} unsettled` : ''}`
 }

@@ -12,8 +12,8 @@ const carriers: Record<string, string> = {
 const reasons: Record<string, string> = {
   'ws-blocked': 'because WebSocket is blocked here',
   'ws-silent': 'because the WebSocket fell silent',
-  'sse-blocked': 'because event streams are blocked here',
-  'sse-buffered': 'because event streams are buffered here',
+  'sse-blocked': 'because SSE is blocked here',
+  'sse-buffered': 'because SSE is blocked here: something holds its bytes back',
   'poll-failed': 'because polls fail here',
   'server-down': 'because nothing of Crossfade answers',
   unstable: 'because connections die young here',

@@ -1,16 +1,18 @@
 import { createClient } from '@crossfade/client'
-import { endpoints, pollEveryMs, type Board, type Chat, type Message, type Notifications, type Prices } from './data.ts'
+import {
+  chatLimit,
+  endpoints,
+  pollEveryMs,
+  type Board,
+  type Chat,
+  type Message,
+  type Notifications,
+  type Prices,
+} from './data.ts'
 import type { Faders } from './faders.ts'
 import type { Meter } from './meter.ts'
 import type { NetworkPanel } from './network.ts'
 import type { Side } from './side.ts'
-
-const features: Record<string, string> = {
-  [endpoints.board]: 'order-board',
-  [endpoints.prices]: 'prices',
-  [endpoints.notifications]: 'notifications',
-  [endpoints.chat]: 'chat',
-}
 
 /** The same product on Crossfade: `watch()` in place of each loop. */
 export function startPushing(side: Side, meter: Meter, faders: Faders, network: NetworkPanel): void {
@@ -18,19 +20,22 @@ export function startPushing(side: Side, meter: Meter, faders: Faders, network: 
   crossfade.on('request', () => meter.request())
   crossfade.on('status', (status) => network.show(status))
   crossfade.on('stage', ({ feature, stage }) => faders.show(feature, stage))
-  crossfade.on('parity', ({ url, parity }) => faders.parity(features[url] ?? '', parity))
   network.show(crossfade.status)
 
-  crossfade.watch<Board>(endpoints.board, { every: pollEveryMs }, (board) => side.showBoard(board))
-  crossfade.watch<Prices>(endpoints.prices, { every: pollEveryMs }, (prices) => side.showPrices(prices))
-  crossfade.watch<Notifications>(endpoints.notifications, { every: pollEveryMs }, (notifications) =>
-    side.showNotifications(notifications),
-  )
-  crossfade.watch<Chat>(endpoints.chat, { every: pollEveryMs, append: withMessage }, (chat) => side.showChat(chat))
+  const every = pollEveryMs
+  faders.follow({
+    'order-board': crossfade.watch<Board>(endpoints.board, { every }, (board) => side.showBoard(board)),
+    prices: crossfade.watch<Prices>(endpoints.prices, { every }, (prices) => side.showPrices(prices)),
+    notifications: crossfade.watch<Notifications>(endpoints.notifications, { every }, (notifications) =>
+      side.showNotifications(notifications),
+    ),
+    chat: crossfade.watch<Chat>(endpoints.chat, { every, append: withMessage }, (chat) => side.showChat(chat)),
+  })
 }
 
-/** The list with one more message; one that the list had already changes nothing. */
+/** What the endpoint would answer with one more message: by id, and no more than asked for. One that the list had already changes nothing. */
 function withMessage(chat: Chat, event: { data: unknown }): Chat {
   const message = event.data as Message
-  return chat.messages.some(({ id }) => id === message.id) ? chat : { messages: [...chat.messages, message] }
+  if (chat.messages.some(({ id }) => id === message.id)) return chat
+  return { messages: [...chat.messages, message].toSorted((a, b) => a.id - b.id).slice(-chatLimit) }
 }

@@ -2,8 +2,6 @@ import type { Board, Chat, Message, Notifications, Order, Prices } from './data.
 import { element, fill } from './element.ts'
 import type { Meter } from './meter.ts'
 
-const maxMessages = 6
-
 /** One half of the page: shows what it is given, however it came. */
 export class Side {
   readonly #meter: Meter
@@ -64,7 +62,7 @@ export class Side {
   }
 
   showChat({ messages }: Chat): void {
-    fill(this.#chat, messages.slice(-maxMessages).map(line))
+    fill(this.#chat, messages.map(line))
   }
 
   #row(order: Order, known: Order | undefined): HTMLElement {

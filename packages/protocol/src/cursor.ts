@@ -47,6 +47,13 @@ export function parseCursor(text: string): CursorParts {
   return { epoch: match[1] as string, offset: Number(match[2]) }
 }
 
+/** Whether a cursor is at or before another one. Cursors of two epochs are not: nobody can say which is first. */
+export function isUpTo(cursor: string, last: string): boolean {
+  const a = parseCursor(cursor)
+  const b = parseCursor(last)
+  return a.epoch === b.epoch && a.offset <= b.offset
+}
+
 /**
  * Makes a new epoch of 62 random bits.
  *

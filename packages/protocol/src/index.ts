@@ -12,7 +12,7 @@ export {
 export { closeCodes, closeRule, type CloseName, type CloseRetry, type CloseRule } from './close-codes.ts'
 export { defaultBase, headerName, paths, protocolVersion, subprotocol } from './names.ts'
 export { defaultLimits, type LimitName } from './limits.ts'
-export { formatCursor, newEpoch, parseCursor, type CursorParts } from './cursor.ts'
+export { formatCursor, isUpTo, newEpoch, parseCursor, type CursorParts } from './cursor.ts'
 export { canonicalJson } from './canonical-json.ts'
 export { hashValue } from './hash.ts'
 export { murmur3 } from './murmur3.ts'

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { formatCursor, newEpoch, parseCursor } from '@crossfade/protocol'
+import { formatCursor, isUpTo, newEpoch, parseCursor } from '@crossfade/protocol'
 import { codeOf } from './code-of.ts'
 
 const letters = 'abcdefghijklmnopqrstuvwxyz0123456789'.split('')
@@ -19,6 +19,15 @@ describe('a cursor', () => {
     fc.assert(
       fc.property(epochs, offsets, (epoch, offset) => {
         expect(parseCursor(formatCursor(epoch, offset))).toEqual({ epoch, offset })
+      }),
+    )
+  })
+
+  test('is up to another one of its epoch when it is not greater, and up to none of another', () => {
+    fc.assert(
+      fc.property(epochs, epochs, offsets, offsets, (epoch, other, a, b) => {
+        expect(isUpTo(formatCursor(epoch, a), formatCursor(epoch, b))).toBe(a <= b)
+        expect(isUpTo(formatCursor(epoch, a), formatCursor(other, b))).toBe(epoch === other && a <= b)
       }),
     )
   })

@@ -1,4 +1,4 @@
-import { parseCursor, type CrossfadeError, type EventMessage, type ServerMessage } from '@crossfade/protocol'
+import { isUpTo, parseCursor, type CrossfadeError, type EventMessage, type ServerMessage } from '@crossfade/protocol'
 import { TopicSubscription, type Beginning, type SubscriptionHandlers } from './subscription.ts'
 import type { Asked } from '../transports/asked-topics.ts'
 import type { RestAnswer } from './value-state.ts'
@@ -178,10 +178,4 @@ function tellEvent(follower: Follower, event: EventMessage): void {
   if (cursor !== undefined && isUpTo(event.cursor, cursor)) return
   follower.cursor = event.cursor
   handlers.onEvent?.(event)
-}
-
-function isUpTo(cursor: string, last: string): boolean {
-  const a = parseCursor(cursor)
-  const b = parseCursor(last)
-  return a.epoch === b.epoch && a.offset <= b.offset
 }

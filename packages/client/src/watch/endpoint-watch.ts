@@ -14,6 +14,7 @@ import type { Beginning, SubscriptionHandlers, ValueInfo } from '../topics/subsc
 import { ParityMeter } from './parity.ts'
 import { PollingLoop } from './polling-loop.ts'
 import { Screen, type WatchInfo } from './screen.ts'
+import { ShadowList } from './shadow-list.ts'
 import type { WatchPort } from './watch-port.ts'
 import type { Watch, WatchOptions, WatchState } from './watch.ts'
 
@@ -41,6 +42,8 @@ export class EndpointWatch<T> implements Watch {
   readonly #onError: (error: unknown) => void
   readonly #timers = new Set<Timer>()
   readonly #parity: ParityMeter
+  /** Of a log topic whose list grows by events. */
+  readonly #shadow: ShadowList<T> | null
   readonly #screen: Screen<T>
   readonly #loop: PollingLoop
   #header: EndpointHeader | null = null
@@ -67,14 +70,23 @@ export class EndpointWatch<T> implements Watch {
     this.#options = options
     this.#onError = onError
     this.#readAt = port.now()
-    this.#screen = new Screen({ ...options, onValue, onError })
+    this.#screen = new Screen({
+      ...options,
+      onValue: (value, info) => {
+        onValue(value, info)
+        if (info.cursor !== null) this.#listed(value, info.cursor)
+      },
+      onError,
+    })
     this.#parity = new ParityMeter({
       now: port.now,
       schedule: (run, ms) => this.#later(run, ms),
       graceMs: port.timing.graceMs,
       isLive: () => this.#isLive,
       report: (parity) => port.parity(url, parity),
+      differed: () => this.#shadow?.restart(),
     })
+    this.#shadow = this.#shadowOf(options)
     this.#loop = new PollingLoop({
       everyMs: options.every,
       now: port.now,
@@ -239,7 +251,8 @@ export class EndpointWatch<T> implements Watch {
 
   #subscribe(header: EndpointHeader, stage: Stage): Following {
     const isLog = header.kind === 'log'
-    if (!isLog) this.#parity.begin(this.#known?.hash ?? header.hash ?? null)
+    if (isLog) this.#shadow?.clear()
+    else this.#parity.begin(this.#known ?? (header.hash === undefined ? null : { hash: header.hash }))
     const position: Beginning = isLog ? { cursor: this.#screen.cursor ?? header.cursor } : (this.#known ?? header)
     const { cursor, hash, value, at } = position
     const beginning: Beginning = {
@@ -253,7 +266,10 @@ export class EndpointWatch<T> implements Watch {
       onValue: (pushed, info) => this.#pushed(pushed, info),
       onEvent: (event) => this.#event(event),
       onChanged: (waitMs) => this.#loop.readSoon(this.#port.random() * waitMs),
-      onReset: () => void this.#loop.read(),
+      onReset: () => {
+        this.#shadow?.clear()
+        void this.#loop.read()
+      },
       onEnd: (error) => {
         if (isCurrent()) this.#ended(error)
       },
@@ -263,7 +279,7 @@ export class EndpointWatch<T> implements Watch {
   }
 
   #pushed(value: unknown, info: ValueInfo): void {
-    this.#parity.pushed(info.hash)
+    this.#parity.pushed(info)
     if (this.#stage !== 'push' || this.#stopped) return
     this.#known = { ...info, value }
     this.#etag = `W/"${info.hash}"`
@@ -272,6 +288,7 @@ export class EndpointWatch<T> implements Watch {
   }
 
   #event(event: EventMessage): void {
+    if (this.#stage === 'shadow') this.#shadow?.pushed(event)
     if (this.#stage !== 'push' || this.#stopped) return
     if (this.#options.append === undefined) this.#loop.readSoon(0)
     else if (this.#loop.isReading) this.#waiting.push(event)
@@ -280,6 +297,23 @@ export class EndpointWatch<T> implements Watch {
 
   #append(event: EventMessage): void {
     this.#screen.append(event, this.#pushInfo(event))
+  }
+
+  #shadowOf({ append, keys }: WatchOptions<T>): ShadowList<T> | null {
+    if (append === undefined) return null
+    return new ShadowList({
+      append,
+      keys,
+      begin: (list) => this.#parity.begin(list),
+      pushed: (list) => this.#parity.pushed(list),
+      polled: ({ hash }) => this.#parity.polled(hash),
+      onError: this.#onError,
+    })
+  }
+
+  /** The page shows what a poll answered: would push have shown the same? */
+  #listed(value: T, cursor: string): void {
+    if (this.#stage === 'shadow' && this.#header?.kind === 'log') this.#shadow?.answered(value, cursor)
   }
 
   #pushInfo({ at, cursor }: { at: number; cursor: string }): WatchInfo {

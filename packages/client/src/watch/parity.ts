@@ -2,8 +2,13 @@
 export interface Parity {
   readonly agree: number
   readonly disagree: number
-  /** The pushed value changed around the poll, or the connection broke: nothing can be said. */
+  /** What push shows changed around the poll, or the connection broke: nothing can be said. */
   readonly unsettled: number
+}
+
+/** What push shows at some time. Its hash may be made only when a poll is compared with it. */
+export interface Pushed {
+  readonly hash: string
 }
 
 /** What a meter goes by. */
@@ -14,12 +19,18 @@ export interface ParityOptions {
   /** Whether push carries the value now: else it may well be behind. */
   readonly isLive: () => boolean
   readonly report: (parity: Parity) => void
+  /** A poll did not agree. */
+  readonly differed: () => void
 }
 
-/** Compares each poll's answer with what push shows, allowing a grace for what is under way. */
+/** More than this of what push showed lately is not kept. */
+const maxShown = 1_000
+
+/** Compares each poll's answer with what push shows, allowing a grace for what is under way: push may be that much ahead, or behind. */
 export class ParityMeter {
   readonly #options: ParityOptions
-  #hash: string | null = null
+  /** What push showed lately, oldest first; the last one is shown now. */
+  #shown: { readonly pushed: Pushed; until: number }[] = []
   #changedAt = Number.NEGATIVE_INFINITY
   #parity: Parity = { agree: 0, disagree: 0, unsettled: 0 }
 
@@ -31,32 +42,43 @@ export class ParityMeter {
     return this.#parity
   }
 
-  /** Push begins from this value. */
-  begin(hash: string | null): void {
-    this.#hash = hash
-    this.#changedAt = Number.NEGATIVE_INFINITY
+  /** Push begins from this; `null`: it has nothing yet. */
+  begin(pushed: Pushed | null): void {
+    this.#shown = []
+    if (pushed !== null) this.pushed(pushed)
   }
 
   /** Push shows this now. */
-  pushed(hash: string): void {
-    if (hash === this.#hash) return
-    this.#hash = hash
-    this.#changedAt = this.#options.now()
+  pushed(pushed: Pushed): void {
+    const now = this.#options.now()
+    const last = this.#shown.at(-1)
+    if (last !== undefined) last.until = now
+    this.#shown.push({ pushed, until: Number.POSITIVE_INFINITY })
+    this.#changedAt = now
+    const oldest = now - 2 * this.#options.graceMs
+    while (this.#shown.length > maxShown || (this.#shown[0]?.until ?? now) < oldest) this.#shown.shift()
   }
 
   /** A poll answered this. */
   polled(hash: string): void {
     const { isLive, now, schedule, graceMs } = this.#options
-    if (this.#hash === null || !isLive()) return
-    if (hash === this.#hash) return this.#count('agree')
+    if (this.#shown.length === 0 || !isLive()) return
     const polledAt = now()
-    schedule(() => this.#judge(hash, polledAt), graceMs)
+    if (this.#wasShown(hash, polledAt)) this.#count('agree')
+    else schedule(() => this.#judge(hash, polledAt), graceMs)
   }
 
   #judge(hash: string, polledAt: number): void {
-    const { isLive, graceMs } = this.#options
-    if (hash === this.#hash) this.#count('agree')
-    else this.#count(!isLive() || this.#changedAt > polledAt - graceMs ? 'unsettled' : 'disagree')
+    const { isLive, graceMs, differed } = this.#options
+    if (this.#wasShown(hash, polledAt)) return this.#count('agree')
+    this.#count(!isLive() || this.#changedAt > polledAt - graceMs ? 'unsettled' : 'disagree')
+    differed()
+  }
+
+  /** Around the poll: the newest first, which it mostly is. */
+  #wasShown(hash: string, polledAt: number): boolean {
+    const from = polledAt - this.#options.graceMs
+    return this.#shown.findLast(({ pushed, until }) => until >= from && pushed.hash === hash) !== undefined
   }
 
   #count(verdict: keyof Parity): void {

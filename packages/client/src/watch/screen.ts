@@ -1,5 +1,6 @@
-import { CrossfadeError, parseCursor, type EventMessage } from '@crossfade/protocol'
+import { CrossfadeError, isUpTo, type EventMessage } from '@crossfade/protocol'
 import type { TransportName } from '../transports/transport.ts'
+import { isListed, type Growth } from './shadow-list.ts'
 
 /** Where a shown value came from. */
 export interface WatchInfo {
@@ -12,10 +13,8 @@ export interface WatchInfo {
 }
 
 /** What the page gave for showing. */
-export interface ScreenOptions<T> {
+export interface ScreenOptions<T> extends Growth<T> {
   readonly read?: ((response: Response) => T | Promise<T>) | undefined
-  readonly append?: ((current: T, event: EventMessage) => T) | undefined
-  readonly keys?: ((current: T) => Iterable<string>) | undefined
   readonly onValue: (value: T, info: WatchInfo) => void
   readonly onError: (error: unknown) => void
 }
@@ -53,10 +52,10 @@ export class Screen<T> {
     if (this.#cursor !== null && isUpTo(event.cursor, this.#cursor)) return
     this.#cursor = event.cursor
     this.#enqueue(async () => {
-      const { append, keys } = this.#options
+      const { append } = this.#options
       if (append === undefined || this.#current === null || this.#stopped) return
       const { value } = this.#current
-      if (event.key !== undefined && keys !== undefined && new Set(keys(value)).has(event.key)) return
+      if (isListed(this.#options, value, event)) return
       const next = append(value, event)
       this.#current = { value: next }
       this.#options.onValue(next, info)
@@ -84,10 +83,4 @@ export class Screen<T> {
       if (!this.#stopped) this.#options.onError(error)
     })
   }
-}
-
-function isUpTo(cursor: string, last: string): boolean {
-  const a = parseCursor(cursor)
-  const b = parseCursor(last)
-  return a.epoch === b.epoch && a.offset <= b.offset
 }

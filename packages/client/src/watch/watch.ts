@@ -10,7 +10,10 @@ export interface WatchOptions<T> {
   read?: (response: Response) => T | Promise<T>
   /** Request headers, as the loop sent them. */
   headers?: HeadersInit
-  /** For a list that grows by events (a log topic): the list with the event. Default: the endpoint is read again. */
+  /**
+   * For a list that grows by events (a log topic): the list that the endpoint would answer after the event, in its order and with its limit.
+   * At `shadow` it is compared with the next answer, for which both must be JSON. Default: the endpoint is read again.
+   */
   append?: (current: T, event: EventMessage) => T
   /** With `append`: the keys of the entries that a list has, so that none is appended twice. Default: `append` sees to it by `event.key`. */
   keys?: (current: T) => Iterable<string>
