@@ -25,6 +25,17 @@ describe('a wrapped endpoint', () => {
     })
   })
 
+  it('answers HEAD with the headers of GET, at once (R10)', async () => {
+    shop = await openShop()
+    const get = await shop.app.inject('/api/orders/1')
+    const head = await shop.app.inject({ method: 'HEAD', url: '/api/orders/1', headers: { prefer: 'wait=20' } })
+    expect(head.payload).toBe('')
+    for (const name of ['crossfade', 'etag', 'vary', 'content-length'])
+      expect(head.headers[name]).toBe(get.headers[name])
+    const headers = { accept: 'text/event-stream', 'if-none-match': String(get.headers.etag), prefer: 'wait=20' }
+    expect((await shop.app.inject({ method: 'HEAD', url: '/api/orders/1', headers })).statusCode).toBe(304)
+  })
+
   it('answers 304 to the current hash by weak comparison (R11)', async () => {
     shop = await openShop()
     const first = await shop.app.inject('/api/orders/1')

@@ -14,6 +14,7 @@ import { acceptsEventStream, noneMatch, preferredWait, varyWith } from './prefer
 import { sendProblem } from './problem.ts'
 import { openSseStream } from './sse-stream.ts'
 
+type RouteOptions = NonNullable<NonNullable<FastifyRoute['config']>['crossfade']>
 type FastifyRoute = Parameters<onRouteHookHandler>[0]
 
 /** What the wrapper knows of a request between its hooks. */
@@ -39,6 +40,7 @@ export class EndpointWrapper {
   readonly #registry: TopicRegistry
   readonly #runs = new WeakMap<FastifyRequest, string>()
   readonly #wrapped = new WeakMap<FastifyRequest, Wrapped>()
+  readonly #definitions = new WeakMap<RouteOptions, TopicDefinition>()
   readonly #warned = new Set<TopicDefinition>()
 
   constructor(context: TransportContext, registry: TopicRegistry) {
@@ -61,7 +63,8 @@ export class EndpointWrapper {
 
   #wrap(route: FastifyRoute): void {
     const options = route.config?.crossfade
-    if (options === undefined || route.method === 'HEAD') return
+    if (options === undefined) return
+    if (route.method === 'HEAD') return this.#wrapHead(route, options)
     if (route.method !== 'GET') {
       throw new CrossfadeError(
         'invalid_options',
@@ -69,9 +72,18 @@ export class EndpointWrapper {
       )
     }
     const definition = routeDefinition(route.url, options)
+    this.#definitions.set(options, definition)
     this.#registry.add(definition)
     this.#context.rollout.declare(definition.feature)
     route.onRequest = [this.#markRun, ...listOf(route.onRequest)]
+    route.preHandler = [...listOf(route.preHandler), this.#before(definition)]
+    route.onSend = [this.#keepBody, ...listOf(route.onSend), this.#after]
+  }
+
+  /** The `HEAD` that Fastify makes of a `GET` answers with the same headers (RFC 9110 §9.3.2), at once. */
+  #wrapHead(route: FastifyRoute, options: RouteOptions): void {
+    const definition = this.#definitions.get(options)
+    if (definition === undefined) return
     route.preHandler = [...listOf(route.preHandler), this.#before(definition)]
     route.onSend = [this.#keepBody, ...listOf(route.onSend), this.#after]
   }
@@ -108,9 +120,10 @@ export class EndpointWrapper {
     request: FastifyRequest,
     reply: FastifyReply,
   ): Promise<FastifyReply | void> {
-    if (acceptsEventStream(request.headers.accept)) return this.#stream(place, identity, request, reply)
+    const isGet = request.method === 'GET'
+    if (isGet && acceptsEventStream(request.headers.accept)) return this.#stream(place, identity, request, reply)
     const topic = await this.#context.hub.hold(place)
-    const waitMs = this.#waitMs(request)
+    const waitMs = isGet ? this.#waitMs(request) : null
     try {
       if (waitMs !== null && (await this.#hold(topic, identity, waitMs, request, reply))) return reply
     } finally {
