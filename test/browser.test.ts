@@ -94,7 +94,7 @@ describe('the page', () => {
   })
 
   it('changes through its own buttons and forms', async () => {
-    await demo.order('push', 2).locator('button').click()
+    await demo.order('push', 2).locator('.status').click()
     await demo.page.locator('#say input').fill('From the form')
     await demo.page.locator('#say button').click()
     await demo.page.locator('[data-side="push"]').getByText('From the form').waitFor()
@@ -206,7 +206,7 @@ describe('a stage', () => {
     for (const feature of features) setStage(feature, 'off')
     await demo.context.close()
     demo = await openDemoPage(browser, product.origin)
-    const paths = ['/api/orders', '/api/prices', '/api/notifications', '/api/rooms/general/messages']
+    const paths = ['/api/orders', '/api/orders/1', '/api/prices', '/api/notifications', '/api/rooms/general/messages']
     const polls = (path: string) => demo.requests.filter((request) => request.path === path)
     // Two loops, three rounds.
     while (paths.some((path) => polls(path).length < 6)) await demo.page.waitForRequest(/\/api\//)
@@ -253,6 +253,19 @@ describe('a stage', () => {
     product.app.crossfade.rollout.set('order-board', { stage: 'push', percent: 0 })
     await expect.poll(() => says.innerText(), { timeout: 15_000 }).toBe('polls, as before')
   }, 60_000)
+
+  it('is moved for each feature, the page of one order among them', async () => {
+    await carriedBy('WebSocket')
+    const page = (version: number) =>
+      demo.page.locator(`[data-side="push"] [data-testid="order-page"][data-version="${version}"]`)
+    for (const stage of ['push', 'off', 'shadow', 'hint'] as const) {
+      await demo.setStage('order-page', stage)
+      await page(await touch(1)).waitFor()
+    }
+    await demo.page.locator('[data-side="push"] [data-testid="order-2"] .link').click()
+    for (const side of ['poll', 'push']) await demo.page.locator(`[data-side="${side}"] [data-order="2"]`).waitFor()
+    expect(demo.errors).toEqual([])
+  }, 90_000)
 
   it('follows within 1 s where there is a connection (R61)', async () => {
     await carriedBy('WebSocket')

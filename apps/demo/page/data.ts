@@ -33,6 +33,7 @@ export const chatLimit = 6
 /** The endpoints that the page shows, and the features that they belong to. */
 export const endpoints = {
   board: '/api/orders',
+  order: (id: number) => `/api/orders/${id}`,
   notifications: '/api/notifications',
   chat: `/api/rooms/general/messages?limit=${chatLimit}`,
   prices: '/api/prices',

@@ -6,6 +6,7 @@ type Stage = (typeof stages)[number]
 
 const shown = [
   ['order-board', 'Order board'],
+  ['order-page', 'Order page'],
   ['prices', 'Prices'],
   ['notifications', 'Notifications'],
   ['chat', 'Chat'],
@@ -14,7 +15,7 @@ const shown = [
 /** A fader for each feature with the stage that is set, and what this page does about it: in `shadow`, how often poll and push agreed. */
 export class Faders {
   readonly #outputs = new Map<string, HTMLElement>()
-  #watches: Record<string, Watch> = {}
+  readonly #watches = new Map<string, Watch>()
 
   constructor() {
     fill(
@@ -22,13 +23,14 @@ export class Faders {
       shown.map(([feature, title]) => this.#fader(feature, title)),
     )
     setInterval(() => void this.refresh(), 5_000)
+    setInterval(() => this.#tell(), 250)
     void this.refresh()
   }
 
   /** Shows what these features do on this page. */
   follow(watches: Record<string, Watch>): void {
-    this.#watches = watches
-    setInterval(() => this.#tell(), 250)
+    for (const [feature, watch] of Object.entries(watches)) this.#watches.set(feature, watch)
+    this.#tell()
   }
 
   /** Another visitor may have moved a fader. */
@@ -50,7 +52,7 @@ export class Faders {
   }
 
   #tell(): void {
-    for (const [feature, watch] of Object.entries(this.#watches)) {
+    for (const [feature, watch] of this.#watches) {
       const output = this.#outputs.get(feature)
       const { state } = watch
       if (output === undefined) continue

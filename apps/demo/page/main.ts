@@ -13,10 +13,19 @@ await logIn(name)
 const network = await NetworkPanel.open()
 const pollMeter = new Meter(find('[data-meter="poll"]'))
 const pushMeter = new Meter(find('[data-meter="push"]'))
-startPolling(new Side(find('[data-side="poll"]'), pollMeter), pollMeter)
-startPushing(new Side(find('[data-side="push"]'), pushMeter), pushMeter, new Faders(), network)
+const pollSide = new Side(find('[data-side="poll"]'), pollMeter, openOrder)
+const pushSide = new Side(find('[data-side="push"]'), pushMeter, openOrder)
+const openers = [startPolling(pollSide, pollMeter), startPushing(pushSide, pushMeter, new Faders(), network)]
+let openedOrder: number | null = null
 handForms()
 void showHowToWrite()
+
+/** Both halves show the same order's page. */
+function openOrder(id: number, isChosen: boolean): void {
+  if (id === openedOrder || (openedOrder !== null && !isChosen)) return
+  openedOrder = id
+  for (const open of openers) open(id)
+}
 
 async function post(url: string, body: object): Promise<Response> {
   return fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })

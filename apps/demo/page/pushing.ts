@@ -7,6 +7,7 @@ import {
   type Chat,
   type Message,
   type Notifications,
+  type Order,
   type Prices,
 } from './data.ts'
 import type { Faders } from './faders.ts'
@@ -14,8 +15,8 @@ import type { Meter } from './meter.ts'
 import type { NetworkPanel } from './network.ts'
 import type { Side } from './side.ts'
 
-/** The same product on Crossfade: `watch()` in place of each loop. */
-export function startPushing(side: Side, meter: Meter, faders: Faders, network: NetworkPanel): void {
+/** The same product on Crossfade: `watch()` in place of each loop. @returns what opens an order's page. */
+export function startPushing(side: Side, meter: Meter, faders: Faders, network: NetworkPanel): (id: number) => void {
   const crossfade = createClient()
   crossfade.on('request', () => meter.request())
   crossfade.on('status', (status) => network.show(status))
@@ -23,6 +24,7 @@ export function startPushing(side: Side, meter: Meter, faders: Faders, network: 
   network.show(crossfade.status)
 
   const every = pollEveryMs
+  let leave = (): void => {}
   faders.follow({
     'order-board': crossfade.watch<Board>(endpoints.board, { every }, (board) => side.showBoard(board)),
     prices: crossfade.watch<Prices>(endpoints.prices, { every }, (prices) => side.showPrices(prices)),
@@ -31,6 +33,12 @@ export function startPushing(side: Side, meter: Meter, faders: Faders, network: 
     ),
     chat: crossfade.watch<Chat>(endpoints.chat, { every, append: withMessage }, (chat) => side.showChat(chat)),
   })
+  return (id) => {
+    leave()
+    const order = crossfade.watch<Order>(endpoints.order(id), { every }, (value) => side.showOrder(value))
+    faders.follow({ 'order-page': order })
+    leave = () => order.stop()
+  }
 }
 
 /** What the endpoint would answer with one more message: by id, and no more than asked for. One that the list had already changes nothing. */

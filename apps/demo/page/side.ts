@@ -5,7 +5,9 @@ import type { Meter } from './meter.ts'
 /** One half of the page: shows what it is given, however it came. */
 export class Side {
   readonly #meter: Meter
+  readonly #open: (id: number, isChosen: boolean) => void
   readonly #board = element('table', { class: 'board' })
+  readonly #order = element('div', { class: 'order', 'data-testid': 'order-page' })
   readonly #ticker = element('div', { class: 'ticker' })
   readonly #badge = element('span', { class: 'badge' }, '0')
   readonly #notifications = element('ul', { class: 'list' })
@@ -13,10 +15,13 @@ export class Side {
   #orders = new Map<number, Order>()
   #prices: Record<string, number> = {}
 
-  constructor(root: HTMLElement, meter: Meter) {
+  /** @param open opens an order's page; not chosen: the first one there is. */
+  constructor(root: HTMLElement, meter: Meter, open: (id: number, isChosen: boolean) => void) {
     this.#meter = meter
+    this.#open = open
     root.append(
       card('Order board', this.#board),
+      card('Order page', this.#order),
       element(
         'div',
         { class: 'pair' },
@@ -34,12 +39,28 @@ export class Side {
       this.#board,
       orders.map((order) => this.#row(order, before.get(order.id))),
     )
+    const first = orders[0]
+    if (first !== undefined) this.#open(first.id, false)
     if (before.size === 0) return
     for (const order of orders) {
       const known = before.get(order.id)
       if (known === undefined || known.version !== order.version)
         this.#meter.delay(Date.now() - Date.parse(order.updatedAt))
     }
+  }
+
+  showOrder({ id, item, quantity, status, version, updatedAt }: Order): void {
+    const isNews = this.#order.dataset['order'] === String(id) && this.#order.dataset['version'] !== String(version)
+    Object.assign(this.#order.dataset, { order: String(id), version: String(version) })
+    const line = element(
+      'p',
+      { class: isNews ? 'fresh' : '' },
+      element('b', {}, `#${id} ${item}`),
+      element('span', {}, `× ${quantity}`),
+      element('span', { class: 'status' }, status),
+      element('small', {}, `version ${version}, ${new Date(updatedAt).toLocaleTimeString()}`),
+    )
+    fill(this.#order, [line])
   }
 
   showPrices({ prices }: Prices): void {
@@ -70,11 +91,13 @@ export class Side {
     const next = order.status === 'new' ? 'packing' : order.status === 'packing' ? 'shipped' : 'done'
     const status = element('button', { class: 'status', type: 'button', title: `Set to ${next}` }, order.status)
     status.addEventListener('click', () => void advance(order.id, next))
+    const link = element('button', { class: 'link', type: 'button', title: 'Open its page' }, order.item)
+    link.addEventListener('click', () => this.#open(order.id, true))
     return element(
       'tr',
       { 'data-testid': `order-${order.id}`, 'data-version': String(order.version), class: isNews ? 'fresh' : '' },
       element('td', {}, `#${order.id}`),
-      element('td', {}, order.item),
+      element('td', {}, link),
       element('td', {}, `× ${order.quantity}`),
       element('td', {}, status),
     )

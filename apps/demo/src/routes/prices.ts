@@ -10,7 +10,8 @@ export function registerPrices(app: FastifyInstance, database: Database): void {
     '/api/prices',
     {
       config: {
-        crossfade: { topic: 'prices', feature: 'prices', audience: 'public', maxRate: 10, on: [changes(prices)] },
+        // At most 10 a second arrive, however the times between two of them vary on their way.
+        crossfade: { topic: 'prices', feature: 'prices', audience: 'public', maxRate: 9, on: [changes(prices)] },
       },
     },
     async () => {
