@@ -32,7 +32,7 @@ async function main(): Promise<void> {
   const building = buildApp({ databaseUrl, simulate: DEMO_SIMULATE !== '0', pageFolder }).catch((error: unknown) => {
     throw explain(error, databaseUrl)
   })
-  cleanups.push(async () => (await building).app.close())
+  cleanups.push(() => building.then(({ app }) => app.close(), isTold))
   const { app, operatorToken } = await building
   if (ending !== null) return
   const origin = await app.listen({ port, host: HOST })
@@ -44,12 +44,15 @@ async function ownDatabase(): Promise<string> {
   console.log('Starting PostgreSQL …')
   const starting = startPostgres(DEMO_DATA)
   // Asked to end before it has started: it ends as soon as it has.
-  cleanups.push(async () => (await starting).stop())
+  cleanups.push(() => starting.then((postgres) => postgres.stop(), isTold))
   const postgres = await starting
   if (!postgres.dataFolder.startsWith(join(DEMO_DATA)))
     console.log(`Its data is in ${postgres.dataFolder}, where its user can reach it.`)
   return postgres.url
 }
+
+/** What did not start has nothing to end, and its error was said. */
+function isTold(): void {}
 
 function readPort(): number {
   const port = Number(PORT)

@@ -86,7 +86,8 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions = {
       process.off('exit', interrupt)
       await end(child)
       release()
-      if (isTemporary) rmSync(dataFolder, { recursive: true, force: true })
+      if (!isTemporary) return
+      for (const path of new Set([folder, dataFolder])) rmSync(path, { recursive: true, force: true })
     },
     kill: () => {
       child.kill('SIGKILL')

@@ -188,8 +188,8 @@ export class EndpointWrapper {
     if (etag === undefined || waitMs === 0) return false
     const give = takeConnection(this.#context, request, identity)
     try {
-      const { url } = request
-      const changed = await holdForChange(this.#context, topic, identity, { url, etag, waitMs, closed: reply.raw })
+      const hold = { url: request.originalUrl, etag, waitMs, closed: reply.raw }
+      const changed = await holdForChange(this.#context, topic, identity, hold)
       if (changed) return false
     } finally {
       give()
