@@ -74,7 +74,7 @@ export class EndpointWatch<T> implements Watch {
       ...options,
       onValue: (value, info) => {
         onValue(value, info)
-        if (info.cursor !== null) this.#listed(value, info.cursor)
+        this.#listed(value, info.cursor)
       },
       onError,
     })
@@ -86,7 +86,8 @@ export class EndpointWatch<T> implements Watch {
       report: (parity) => port.parity(url, parity),
       differed: () => this.#shadow?.restart(),
     })
-    this.#shadow = this.#shadowOf(options)
+    const { append, keys } = options
+    this.#shadow = append === undefined ? null : new ShadowList({ append, keys, meter: this.#parity, onError })
     this.#loop = new PollingLoop({
       everyMs: options.every,
       now: port.now,
@@ -253,14 +254,9 @@ export class EndpointWatch<T> implements Watch {
     const isLog = header.kind === 'log'
     if (isLog) this.#shadow?.clear()
     else this.#parity.begin(this.#known ?? (header.hash === undefined ? null : { hash: header.hash }))
-    const position: Beginning = isLog ? { cursor: this.#screen.cursor ?? header.cursor } : (this.#known ?? header)
-    const { cursor, hash, value, at } = position
-    const beginning: Beginning = {
-      ...(cursor === undefined ? {} : { cursor }),
-      ...(hash === undefined || value === undefined ? {} : { hash, value }),
-      ...(at === undefined ? {} : { at }),
-      mode: stage === 'hint' ? 'changes' : 'events',
-    }
+    const cursor = isLog ? (this.#screen.cursor ?? header.cursor) : header.cursor
+    const held = isLog ? null : this.#known
+    const beginning: Beginning = { ...(held ?? { cursor }), mode: stage === 'hint' ? 'changes' : 'events' }
     const isCurrent = (): boolean => !this.#stopped && this.#following?.handlers === handlers
     const handlers: SubscriptionHandlers = {
       onValue: (pushed, info) => this.#pushed(pushed, info),
@@ -299,21 +295,10 @@ export class EndpointWatch<T> implements Watch {
     this.#screen.append(event, this.#pushInfo(event))
   }
 
-  #shadowOf({ append, keys }: WatchOptions<T>): ShadowList<T> | null {
-    if (append === undefined) return null
-    return new ShadowList({
-      append,
-      keys,
-      begin: (list) => this.#parity.begin(list),
-      pushed: (list) => this.#parity.pushed(list),
-      polled: ({ hash }) => this.#parity.polled(hash),
-      onError: this.#onError,
-    })
-  }
-
   /** The page shows what a poll answered: would push have shown the same? */
-  #listed(value: T, cursor: string): void {
-    if (this.#stage === 'shadow' && this.#header?.kind === 'log') this.#shadow?.answered(value, cursor)
+  #listed(value: T, cursor: string | null): void {
+    if (this.#stage !== 'shadow' || this.#header?.kind !== 'log' || cursor === null) return
+    this.#shadow?.answered(value, cursor)
   }
 
   #pushInfo({ at, cursor }: { at: number; cursor: string }): WatchInfo {

@@ -31,7 +31,7 @@ export class ParityMeter {
   readonly #options: ParityOptions
   /** What push showed lately, oldest first; the last one is shown now. */
   #shown: { readonly pushed: Pushed; until: number }[] = []
-  #changedAt = Number.NEGATIVE_INFINITY
+  #changedAt = 0
   #parity: Parity = { agree: 0, disagree: 0, unsettled: 0 }
 
   constructor(options: ParityOptions) {
@@ -53,7 +53,7 @@ export class ParityMeter {
     const now = this.#options.now()
     const last = this.#shown.at(-1)
     if (last !== undefined) last.until = now
-    this.#shown.push({ pushed, until: Number.POSITIVE_INFINITY })
+    this.#shown.push({ pushed, until: Infinity })
     this.#changedAt = now
     const oldest = now - 2 * this.#options.graceMs
     while (this.#shown.length > maxShown || (this.#shown[0]?.until ?? now) < oldest) this.#shown.shift()

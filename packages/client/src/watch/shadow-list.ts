@@ -1,5 +1,5 @@
 import { hashValue, isUpTo, type EventMessage } from '@crossfade/protocol'
-import type { Pushed } from './parity.ts'
+import type { ParityMeter, Pushed } from './parity.ts'
 
 /** How a list grows by an event. */
 export interface Growth<T> {
@@ -7,15 +7,11 @@ export interface Growth<T> {
   readonly keys?: ((current: T) => Iterable<string>) | undefined
 }
 
-/** What a shadow list tells. */
+/** What a shadow list needs. */
 export interface ShadowListOptions<T> extends Growth<T> {
   readonly append: (current: T, event: EventMessage) => T
-  /** It begins anew; `null`: with the next answer. */
-  readonly begin: (list: Pushed | null) => void
-  /** It has grown. */
-  readonly pushed: (list: Pushed) => void
-  /** A poll answered this. */
-  readonly polled: (list: Pushed) => void
+  /** Compares it with the answers. */
+  readonly meter: Pick<ParityMeter, 'begin' | 'pushed' | 'polled'>
   readonly onError: (error: unknown) => void
 }
 
@@ -36,7 +32,7 @@ export class ShadowList<T> {
 
   /** A poll answered this, and the page shows it. The first answer is what the list begins with. */
   answered(value: T, cursor: string): void {
-    if (this.#list !== null) this.#attempt((list) => this.#options.polled(stateOf(list)), value)
+    if (this.#list !== null) this.#attempt(() => this.#options.meter.polled(hashValue(value)))
     this.#answer = { value, cursor }
     this.#events = this.#events.filter((event) => !isUpTo(event.cursor, cursor))
     if (this.#list === null) this.restart()
@@ -45,24 +41,26 @@ export class ShadowList<T> {
   pushed(event: EventMessage): void {
     this.#events.push(event)
     if (this.#events.length > maxEvents) this.#events.shift()
-    if (this.#list === null) return
-    this.#attempt(({ value }) => {
-      const list = this.#grown(value, event)
-      this.#list = { value: list }
-      this.#options.pushed(stateOf(list))
-    }, this.#list)
+    const current = this.#list
+    if (current === null) return
+    this.#attempt(() => {
+      const value = this.#grown(current.value, event)
+      this.#list = { value }
+      this.#options.meter.pushed(stateOf(value))
+    })
   }
 
   /** Begins anew from the last answer and what was pushed since. */
   restart(): void {
-    if (this.#answer === null) return
-    this.#attempt(({ value }) => {
+    const answer = this.#answer
+    if (answer === null) return
+    this.#attempt(() => {
       // An `append` that changes the list in its place must not change what the page shows.
-      let list = structuredClone(value)
-      for (const event of this.#events) list = this.#grown(list, event)
-      this.#list = { value: list }
-      this.#options.begin(stateOf(list))
-    }, this.#answer)
+      let value = structuredClone(answer.value)
+      for (const event of this.#events) value = this.#grown(value, event)
+      this.#list = { value }
+      this.#options.meter.begin(stateOf(value))
+    })
   }
 
   /** Events were lost, or nobody follows: it begins anew with the next answer. */
@@ -70,16 +68,16 @@ export class ShadowList<T> {
     this.#answer = null
     this.#events = []
     this.#list = null
-    this.#options.begin(null)
+    this.#options.meter.begin(null)
   }
 
   #grown(list: T, event: EventMessage): T {
     return isListed(this.#options, list, event) ? list : this.#options.append(list, event)
   }
 
-  #attempt<Subject>(act: (subject: Subject) => void, subject: Subject): void {
+  #attempt(act: () => void): void {
     try {
-      act(subject)
+      act()
     } catch (error) {
       this.clear()
       this.#options.onError(error)
@@ -92,12 +90,11 @@ export function isListed<T>({ keys }: Growth<T>, list: T, event: EventMessage): 
   return event.key !== undefined && keys !== undefined && new Set(keys(list)).has(event.key)
 }
 
-/** A hash of a long list for each of many events would cost more than the events. */
+/** A hash of a long list for each of many events would cost more than the events: it is made where a poll is compared. */
 function stateOf(list: unknown): Pushed {
-  let hash: string | null = null
   return {
     get hash() {
-      return (hash ??= hashValue(list))
+      return hashValue(list)
     },
   }
 }
