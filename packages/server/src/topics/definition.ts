@@ -213,7 +213,9 @@ export function topicOfRequest(definition: TopicDefinition, request: FastifyRequ
   const query: Record<string, string> = {}
   for (const [name, value] of Object.entries(request.query as Record<string, unknown>)) {
     if (definition.paging.has(name)) continue
-    if (!definition.query.has(name) || Array.isArray(value)) return null
+    if (!definition.query.has(name)) return null
+    // Two objects would have the same text, and their requests share an answer.
+    if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean') return null
     query[name] = String(value)
   }
   const given = definition.params ? definition.params(request) : {}
