@@ -1,21 +1,30 @@
 import { CrossfadeError, hashValue, type ErrorCode } from '@crossfade/protocol'
 import type { Identity, Principal } from '../identity/principal.ts'
 
-/** A method that clients call by `request` or `POST {base}/rpc/<method>`. */
+/** A method that clients call by `request` or `POST {base}/rpc/<method>`. Its result is JSON; one that is not is `server_error` to the caller. */
 export type RpcHandler = (context: { principal: Principal | null; body: unknown }) => unknown
 
 /** Throws when a body is not what the method takes. */
 export type RpcValidator = (body: unknown) => void
 
 /** What a call came to: the same for each repetition of its id. */
-export type RpcOutcome =
-  | { readonly result: unknown }
-  | { readonly error: { readonly code: ErrorCode; readonly message: string } }
+export type RpcOutcome = { readonly result: unknown } | Failure
+
+interface Failure {
+  readonly error: { readonly code: ErrorCode; readonly message: string }
+}
 
 interface Claim {
   readonly call: string
   outcome: Promise<RpcOutcome>
-  readonly at: number
+  /** When the call ended; `Infinity` while it runs, for as long as that takes. */
+  settledAt: number
+}
+
+/** What came of a run, and how many characters it has. */
+interface Settled {
+  readonly answer: RpcOutcome
+  readonly bytes: number
 }
 
 const rememberMs = 120_000
@@ -23,7 +32,7 @@ const sweepMs = 30_000
 /** Characters of all the answers that are kept for repetitions. */
 const maxRememberedBytes = 64 * 1024 * 1024
 
-/** Calls with at-most-once effect: a repeated id within two minutes waits for and gets the first answer (R34). */
+/** Calls with at-most-once effect: an id that is repeated until two minutes after the first answer waits for that and gets it (R34). */
 export class RpcRegistry {
   readonly #methods = new Map<string, { handler: RpcHandler; validate: RpcValidator }>()
   readonly #claims = new Map<string, Claim>()
@@ -69,16 +78,17 @@ export class RpcRegistry {
       // Nothing runs, so there is nothing to remember.
       return Promise.resolve(failure('unknown_method', `There is no method "${request.method}".`))
     }
-    const outcome = this.#run(identity, request)
-    const made: Claim = { call, outcome, at: performance.now() }
+    const run = this.#run(identity, request)
+    const outcome = run.then(({ answer }) => answer)
+    const made: Claim = { call, outcome, settledAt: Infinity }
     this.#claims.set(key, made)
-    void outcome.then((answer) => this.#remember(made, answer))
+    void run.then(({ bytes }) => this.#remember(made, bytes))
     return outcome
   }
 
   /** Answers are kept in bounded memory: the oldest give way, and a repetition of such a call hears that its outcome is unknown. */
-  #remember(claim: Claim, answer: RpcOutcome): void {
-    const bytes = JSON.stringify(answer).length
+  #remember(claim: Claim, bytes: number): void {
+    claim.settledAt = performance.now()
     this.#kept.push({ claim, bytes })
     this.#keptBytes += bytes
     while (this.#keptBytes > maxRememberedBytes) {
@@ -95,26 +105,25 @@ export class RpcRegistry {
     clearInterval(this.#sweeper)
   }
 
-  async #run(identity: Identity, { method, params }: { method: string; params: unknown }): Promise<RpcOutcome> {
+  /** Never rejects. The answer is plain JSON, so that no transport can fail to write it. */
+  async #run(identity: Identity, { method, params }: { method: string; params: unknown }): Promise<Settled> {
     const entry = this.#methods.get(method)
-    if (!entry) return failure('unknown_method', `There is no method "${method}".`)
+    if (!entry) return settled(failure('unknown_method', `There is no method "${method}".`))
     try {
       entry.validate(params)
-      return { result: (await entry.handler({ principal: identity.principal, body: params })) ?? null }
+      const text = jsonOf(await entry.handler({ principal: identity.principal, body: params }))
+      return { answer: { result: JSON.parse(text) as unknown }, bytes: text.length }
     } catch (error) {
-      if (error instanceof CrossfadeError) return failure(error.code, error.message)
+      if (error instanceof CrossfadeError) return settled(failure(error.code, error.message))
       this.#report(error, `method ${method}`)
-      return failure('server_error', 'The server failed. Try again later.')
+      return settled(failure('server_error', 'The server failed. Try again later.'))
     }
   }
 
   #sweep(): void {
     const before = performance.now() - rememberMs
-    for (const [key, claim] of this.#claims) {
-      if (claim.at > before) break
-      this.#claims.delete(key)
-    }
-    const gone = this.#kept.findIndex(({ claim }) => claim.at > before)
+    for (const [key, claim] of this.#claims) if (claim.settledAt <= before) this.#claims.delete(key)
+    const gone = this.#kept.findIndex(({ claim }) => claim.settledAt > before)
     for (const { bytes } of this.#kept.splice(0, gone === -1 ? this.#kept.length : gone)) this.#keptBytes -= bytes
   }
 }
@@ -124,6 +133,17 @@ function claimKey({ principal, key }: Identity, id: string): string {
   return `${principal === null ? key : JSON.stringify(principal.id)}\n${id}`
 }
 
-function failure(code: ErrorCode, message: string): RpcOutcome {
+/** @throws TypeError when JSON cannot write it. */
+function jsonOf(result: unknown): string {
+  const text = JSON.stringify(result ?? null) as string | undefined
+  if (text === undefined) throw new TypeError(`The result is a ${typeof result}, which JSON cannot write.`)
+  return text
+}
+
+function settled(failed: Failure): Settled {
+  return { answer: failed, bytes: failed.error.message.length }
+}
+
+function failure(code: ErrorCode, message: string): Failure {
   return { error: { code, message } }
 }
