@@ -1,3 +1,4 @@
+import { defaultLimits } from '@crossfade/protocol'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { environmentOf } from '../src/environment.ts'
 import { defaultTiming } from '../src/timing.ts'
@@ -40,6 +41,15 @@ describe('liveness', () => {
     await clock.advance(25_000)
     expect(deaths).toEqual([])
     await clock.advance(1_000)
+    expect(deaths).toEqual(['silence'])
+  })
+
+  it('goes by the default interval until it is told another (PROTOCOL §8)', async () => {
+    const { heartbeatMs, heartbeatTolerance } = defaultLimits
+    liveness.prove()
+    await clock.advance(heartbeatMs * heartbeatTolerance)
+    expect(deaths).toEqual([])
+    await clock.advance(1)
     expect(deaths).toEqual(['silence'])
   })
 

@@ -1,7 +1,11 @@
-import { defaultLimits, type ServerMessage } from '@crossfade/protocol'
+import type { ServerMessage } from '@crossfade/protocol'
 import type { Timer } from '../environment.ts'
 import type { TransportPort } from './transport.ts'
 
+/** The heartbeat interval until `hello` says it (PROTOCOL §8). */
+const defaultHeartbeatMs = 15_000
+/** This many silent intervals mean death. */
+const tolerance = 2.5
 /** A timer that comes later than this woke from sleep with the page. */
 const lateMs = 1_000
 /** What waited in the socket meanwhile is read within this time. */
@@ -16,7 +20,7 @@ export class Liveness {
   readonly #dead: (reason: 'silence' | 'lag') => void
   #timer: Timer | null = null
   #deadline: number
-  #silenceMs: number = defaultLimits.heartbeatMs * defaultLimits.heartbeatTolerance
+  #silenceMs: number = defaultHeartbeatMs * tolerance
   #proved = false
   #bestDelayMs = Number.POSITIVE_INFINITY
   #laggedAt: number | null = null
@@ -30,7 +34,7 @@ export class Liveness {
 
   /** The server said how often it beats. */
   follow(heartbeatMs: number): void {
-    if (heartbeatMs > 0) this.#silenceMs = heartbeatMs * defaultLimits.heartbeatTolerance
+    if (heartbeatMs > 0) this.#silenceMs = heartbeatMs * tolerance
   }
 
   /** It works: from now on anything heard counts. */
