@@ -382,6 +382,35 @@ describe('watch() of a log at push', () => {
     expect(endpoint.shown.at(-1)).toEqual([1, 2, 3])
   })
 
+  it('finds out by the verifying read that an appended entry is gone', async () => {
+    const endpoint = await log({ append, keys })
+    endpoint.write([1, 2, 3])
+    await endpoint.event(1, 3, '3')
+    // An entry is deleted: the log tells of new ones only.
+    endpoint.value = [1, 2]
+    await endpoint.clock.advance(60_000)
+    expect(endpoint.shown).toEqual([
+      [1, 2],
+      [1, 2, 3],
+      [1, 2],
+    ])
+  })
+
+  it('finds out by the read after a loss that an appended entry is gone (R4)', async () => {
+    const endpoint = await log({ append, keys })
+    endpoint.write([1, 2, 3])
+    await endpoint.event(1, 3, '3')
+    endpoint.value = [1, 2]
+    await endpoint.tell({ type: 'reset', topic: 't', cursor: cursorOf(1), reason: 'trimmed' })
+    expect(endpoint.shown.at(-1)).toEqual([1, 2])
+  })
+
+  it('pays no body for the verifying read as long as nothing is appended', async () => {
+    const endpoint = await log({ append, keys })
+    await endpoint.clock.advance(60_000)
+    expect(endpoint.requests.map(({ headers }) => headers.has('if-none-match'))).toEqual([false, true])
+  })
+
   it('without append reads again, at most once a second', async () => {
     const endpoint = await log({})
     await endpoint.clock.advance(1_000)

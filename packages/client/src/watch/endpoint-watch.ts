@@ -292,6 +292,8 @@ export class EndpointWatch<T> implements Watch {
   }
 
   #append(event: EventMessage): void {
+    // The tag is that of the list before: the endpoint may answer it again, when the entry is gone.
+    this.#etag = null
     this.#screen.append(event, this.#pushInfo(event))
   }
 
