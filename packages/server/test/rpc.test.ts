@@ -103,3 +103,19 @@ describe('a repetition', () => {
     expect(runs).toBe(3)
   })
 })
+
+describe('an anonymous call', () => {
+  it('runs once although a cookie has changed between two tries (R34)', async () => {
+    let runs = 0
+    open(() => (runs += 1))
+    const outcomes = [await call(identityOf(null, { cookie: '_ga=1' }, [])), await call(identityOf(null, {}, []))]
+    expect(outcomes).toEqual([{ result: 1 }, { result: 1 }])
+  })
+
+  it('never meets the call of a principal (R34)', async () => {
+    let runs = 0
+    open(() => (runs += 1))
+    const outcomes = [await call(identityOf(null, {}, [])), await call(), await call(identityOf({ id: 'bob' }, {}, []))]
+    expect(outcomes).toEqual([{ result: 1 }, { result: 2 }, { result: 3 }])
+  })
+})

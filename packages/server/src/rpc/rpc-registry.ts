@@ -128,9 +128,12 @@ export class RpcRegistry {
   }
 }
 
-/** A name chosen by the application never meets another client's key: ids are quoted, keys of credentials are not. */
-function claimKey({ principal, key }: Identity, id: string): string {
-  return `${principal === null ? key : JSON.stringify(principal.id)}\n${id}`
+/**
+ * Whose call it is. Without a principal the id alone says so, of which nobody guesses the 128 bits: a cookie that changes between two
+ * tries makes it no other call. The name of a principal is quoted, so that none looks like nobody's.
+ */
+function claimKey({ principal }: Identity, id: string): string {
+  return `${principal === null ? '' : JSON.stringify(principal.id)}\n${id}`
 }
 
 /** @throws TypeError when JSON cannot write it. */
