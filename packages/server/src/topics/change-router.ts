@@ -7,6 +7,8 @@ import { ValueTopic, type Cause } from './value-topic.ts'
 interface Route {
   readonly definition: TopicDefinition
   readonly rule: ChangeRule
+  /** The rule's place in its definition: one change may make an event by each of them. */
+  readonly order: number
 }
 
 /** Turns committed changes into invalidations of value topics and events of log topics. */
@@ -48,9 +50,9 @@ export class ChangeRouter {
   #index(): Map<string, Route[]> {
     const routes = new Map<string, Route[]>()
     for (const definition of this.#registry.all()) {
-      for (const rule of definition.rules) {
+      for (const [order, rule] of definition.rules.entries()) {
         const table = `${rule.table.schema}.${rule.table.name}`
-        routes.set(table, [...(routes.get(table) ?? []), { definition, rule }])
+        routes.set(table, [...(routes.get(table) ?? []), { definition, rule, order }])
       }
     }
     return routes
@@ -64,7 +66,8 @@ export class ChangeRouter {
     }
   }
 
-  async #append({ definition, rule }: Route, change: RowChange, batch: ChangeBatch, index: number): Promise<void> {
+  async #append(route: Route, change: RowChange, batch: ChangeBatch, index: number): Promise<void> {
+    const { definition, rule } = route
     const row = change.after ?? change.before
     if (row === null || rule.data === undefined) return
     const params = rule.params(row)
@@ -83,10 +86,7 @@ export class ChangeRouter {
       data: JSON.stringify(value ?? null),
       ...keyOf(definition, value),
       at: batch.committedAt,
-      from: {
-        source: batch.source,
-        position: `${batch.position}.${partIndex(batch)}${String(index).padStart(8, '0')}`,
-      },
+      from: { source: batch.source, position: positionOf(batch, index, route.order) },
     })
   }
 
@@ -96,9 +96,16 @@ export class ChangeRouter {
   }
 }
 
-/** A large transaction comes in parts of one position: the part goes before the index of the change. */
-function partIndex(batch: ChangeBatch): string {
-  return String(batch.part?.index ?? 0).padStart(6, '0')
+/**
+ * Where an event comes from, of fixed width: the transaction, of which a large one comes in parts, the change in it, and the rule, as
+ * each has a place of its own in the order in which events are appended.
+ */
+function positionOf({ position, part }: ChangeBatch, change: number, rule: number): string {
+  return `${position}.${digits(part?.index ?? 0, 6)}${digits(change, 8)}${digits(rule, 4)}`
+}
+
+function digits(value: number, width: number): string {
+  return String(value).padStart(width, '0')
 }
 
 /** The topic for these parameters, or `null` when no topic can have such a name: then nobody can listen to it either. */
