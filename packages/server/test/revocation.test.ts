@@ -282,4 +282,36 @@ describe('credentials that run out (R53)', () => {
       .toBe(true)
     expect(ofType(socket.messages, 'unsubscribed')).toEqual([])
   })
+
+  it('are asked for once, although the client only has the same token again', async () => {
+    await open({ expiryGraceMs: 300 })
+    const ann = tokens['ann'] as Token
+    ann.expiresAt = Date.now() + 300
+    const socket = await Socket.greet(origin, 'ann')
+    socket.raw.on('message', (data) => {
+      if ((data as Buffer).toString().includes('token_expiring')) socket.send({ type: 'token', token: 'ann' })
+    })
+    expect((await socket.closed).code).toBe(4440)
+    expect(ofType(socket.messages, 'error').filter(({ code }) => code === 'token_expiring')).toHaveLength(1)
+  })
+
+  it('are asked for in the middle of their lives where these are short', async () => {
+    await open()
+    const lifeMs = 200
+    const ann = tokens['ann'] as Token
+    const renew = (): void => {
+      ann.expiresAt = Date.now() + lifeMs
+    }
+    renew()
+    const socket = await Socket.greet(origin, 'ann')
+    const begunAt = Date.now()
+    for (let n = 1; n <= 3; n++) {
+      expect(await socket.next('error')).toMatchObject({ code: 'token_expiring' })
+      // A timer may fire up to a millisecond early.
+      expect(Date.now() - begunAt).toBeGreaterThanOrEqual(n * (lifeMs / 2 - 30))
+      renew()
+      socket.send({ type: 'token', token: 'ann' })
+    }
+    expect(socket.raw.readyState).toBe(socket.raw.OPEN)
+  })
 })

@@ -15,9 +15,11 @@ export function expireWith(identity: Identity, graceMs: number, outlet: Outlet, 
   const expiresAt = identity.principal?.expiresAt
   if (expiresAt === undefined) return () => {}
   const leftMs = expiresAt - Date.now()
+  // Tokens that live shorter than the time ahead are asked for in the middle of their lives, not again and again at their beginning.
+  const askMs = Math.max(leftMs - graceMs, leftMs / 2)
   const ask = setTimeout(
     () => outlet.send({ type: 'error', code: 'token_expiring', message: 'Your token runs out soon. Send a new one.' }),
-    clamp(leftMs - graceMs),
+    clamp(askMs),
   )
   const end = setTimeout(expire, clamp(leftMs + graceMs))
   ask.unref()

@@ -213,8 +213,10 @@ export class WebSocketClient {
       if (identity.principal?.id !== session.identity.principal?.id) {
         throw new CrossfadeError('forbidden', 'The new token is of somebody else. Open a new connection for it.')
       }
+      const before = session.identity.principal?.expiresAt
       session.renew(identity)
-      this.#expireWithIdentity(session)
+      // The same token again is no reason to ask for another one at once.
+      if (identity.principal?.expiresAt !== before) this.#expireWithIdentity(session)
     } catch (error) {
       session.refuse(error)
     }
