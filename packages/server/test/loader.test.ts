@@ -178,6 +178,33 @@ describe('a value topic and its source', () => {
     await expect.poll(() => newest(socket)).toBe(3)
   })
 
+  it('stores nothing that was read before the feed lost changes, also when nobody listens (C4)', async () => {
+    let version = 1
+    let pass: () => void = () => {}
+    let gate = Promise.resolve()
+    let runs = 0
+    handler = async () => {
+      const read = version
+      runs += 1
+      await gate
+      return { v: read }
+    }
+    await open({ loadTimeoutMs: 5_000 })
+    const first = await subscriber()
+    gate = new Promise((resolve) => (pass = resolve))
+    const before = runs
+    version = 2
+    await change()
+    await expect.poll(() => runs).toBe(before + 1)
+    first.send({ type: 'unsubscribe', id: 'x' })
+    await first.next('unsubscribed')
+    version = 3
+    await feed.gap('lost')
+    pass()
+    const late = await subscriber()
+    await expect.poll(() => newest(late)).toBe(3)
+  })
+
   it('stores nothing that was read for a topic which was dropped meanwhile', async () => {
     await open()
     const broker = memoryBroker()
@@ -197,7 +224,7 @@ describe('a value topic and its source', () => {
       service: nobody,
       run: async () => {
         await answered
-        return { text: '1', value: 1, hash: hashValue(1), topicKey: 'things/1', privateReason: null }
+        return { text: '1', value: 1, hash: hashValue(1), tag: null, topicKey: 'things/1', privateReason: null }
       },
       moment: () => 0,
       granted: () => {},

@@ -1,7 +1,9 @@
 import { assertTopic, CrossfadeError, parseCursor, type ErrorCode } from '@crossfade/protocol'
 import type { Access } from '../identity/access.ts'
 import type { Identity } from '../identity/principal.ts'
+import { topicKey } from '../topics/definition.ts'
 import type { Hub } from '../topics/hub.ts'
+import type { TopicPlace } from '../topics/live-topic.ts'
 import { LogTopic } from '../topics/log-topic.ts'
 import { ValueTopic } from '../topics/value-topic.ts'
 import { admitTo } from './admit-to.ts'
@@ -66,14 +68,16 @@ export class Session {
     }
   }
 
-  /** New credentials of the same principal: living subscriptions go on under them. */
+  /** New credentials of the same principal: living subscriptions go on under them, unless the answer is no longer theirs. */
   renew(identity: Identity): void {
     this.identity = identity
     for (const subscription of this.subscriptions.values()) {
       const { topic } = subscription
       if (topic) this.#ports.access.unwatch(topic.place, subscription)
       subscription.identity = identity
-      if (topic) this.#ports.access.watch(topic.place, subscription)
+      if (!topic) continue
+      if (belongsTo(topic.place, identity)) this.#ports.access.watch(topic.place, subscription)
+      else subscription.end('forbidden', notYours(subscription.name))
     }
   }
 
@@ -123,10 +127,12 @@ export class Session {
 
   async #join(subscription: Subscription, request: SubscribeRequest): Promise<void> {
     const { hub, access } = this.#ports
-    const topic = await hub.hold(hub.place(request.topic, this.identity))
+    const topic = await hub.hold(hub.place(request.topic, subscription.identity))
     try {
-      await admitTo(topic, this.identity, this.#ports)
+      await admitTo(topic, subscription.identity, this.#ports)
       if (subscription.ended || this.#closed) return
+      // The credentials may have been renewed meanwhile.
+      if (!belongsTo(topic.place, subscription.identity)) throw new CrossfadeError('forbidden', notYours(request.topic))
       subscription.topic = topic
       if (topic instanceof ValueTopic) await joinValue(subscription, topic, request, hub.broker, this.#outlet)
       else if (topic instanceof LogTopic) await joinLog(subscription, topic, request, hub.broker, this.#outlet)
@@ -147,4 +153,13 @@ export class Session {
     topic.detach(subscription)
     this.#ports.access.unwatch(topic.place, subscription)
   }
+}
+
+/** Whether these credentials lead to this very answer: another group's, or another language's, is another place. */
+function belongsTo(place: TopicPlace, identity: Identity): boolean {
+  return topicKey(place.definition, place.name, identity) === place.key
+}
+
+function notYours(name: string): string {
+  return `With your new credentials "${name}" has another answer. Subscribe again.`
 }

@@ -18,12 +18,9 @@ export interface Identity {
   readonly principal: Principal | null
   /** The headers that an in-process run of an endpoint needs in order to be this client. */
   readonly headers: Readonly<Record<string, string>>
-  /** Same key, same credentials: grants are cached by it (R52). */
+  /** Same key, same principal by the same credentials: grants are cached by it (R52). */
   readonly key: string
 }
-
-/** The identity of a client without credentials. */
-export const anonymousKey = 'anonymous'
 
 /**
  * Makes an identity of a client's headers.
@@ -36,13 +33,12 @@ export function identityOf(principal: Principal | null, headers: Headers, vary: 
     const value = headers[name]
     if (value !== undefined) kept[name] = Array.isArray(value) ? value.join(name === 'cookie' ? '; ' : ', ') : value
   }
-  return { principal, headers: kept, key: credentialKey(kept) }
+  return { principal, headers: kept, key: credentialKey(principal, kept) }
 }
 
-function credentialKey(headers: Readonly<Record<string, string>>): string {
-  const names = Object.keys(headers)
-  if (names.length === 0) return anonymousKey
-  const hash = createHash('sha256')
-  for (const name of names.toSorted()) hash.update(`${name}\0${headers[name]}\0`)
+/** The principal is part of it: the application may know it by a header that is not kept. */
+function credentialKey(principal: Principal | null, headers: Readonly<Record<string, string>>): string {
+  const hash = createHash('sha256').update(`${JSON.stringify(principal?.id ?? null)}\0`)
+  for (const name of Object.keys(headers).toSorted()) hash.update(`${name}\0${headers[name]}\0`)
   return hash.digest('base64url')
 }

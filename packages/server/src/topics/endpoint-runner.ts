@@ -9,6 +9,8 @@ export interface Answer {
   readonly text: string
   readonly value: unknown
   readonly hash: string
+  /** The entity tag that the endpoint itself gave it, or `null`. */
+  readonly tag: string | null
   /** The broker key of the topic that the answer belongs to, by the route's own reckoning. */
   readonly topicKey: string | null
   /** Why the answer looks private, or `null` (R15). */
@@ -22,6 +24,11 @@ export class EndpointFailure extends CrossfadeError {
   constructor(status: number, message: string) {
     super(status === 401 ? 'unauthenticated' : status >= 400 && status < 500 ? 'forbidden' : 'server_error', message)
     this.status = status
+  }
+
+  /** These credentials may not read it, or it is not there for them. */
+  get isRefusal(): boolean {
+    return [401, 403, 404, 410].includes(this.status)
   }
 }
 
@@ -74,6 +81,7 @@ export class EndpointRunner {
       }
       return {
         ...readJson(response.payload, url),
+        tag: tagOf(response.headers.etag),
         topicKey: this.#topicKeys.get(id) ?? null,
         privateReason: privateReason(response.headers),
       }
@@ -108,6 +116,10 @@ export class EndpointRunner {
       clearTimeout(timer)
     }
   }
+}
+
+function tagOf(header: unknown): string | null {
+  return typeof header === 'string' ? header : null
 }
 
 function readJson(payload: string, url: string): { text: string; value: unknown; hash: string } {

@@ -48,10 +48,11 @@ export class LoadSchedule {
     return this.#have === this.#wanted && !this.#running
   }
 
-  /** A refreshed value that nobody listened to meanwhile is older than its interval. */
+  /** The result is older than it may be, because nobody listened meanwhile: a load was wanted, or its interval has passed. */
   get overdue(): boolean {
     const { refreshMs } = this.#options
-    return refreshMs !== null && performance.now() - this.#startedAt > refreshMs
+    const isDormant = this.#wanted > this.#have && !this.#running && this.#timer === null
+    return isDormant || (refreshMs !== null && performance.now() - this.#startedAt > refreshMs)
   }
 
   /** Wants a load that begins after this call. */

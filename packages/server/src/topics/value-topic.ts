@@ -5,6 +5,7 @@ import { identityOf, type Identity } from '../identity/principal.ts'
 import { Batch } from './batch.ts'
 import { difference } from './difference.ts'
 import { EndpointFailure, type Answer } from './endpoint-runner.ts'
+import { Lenders } from './lenders.ts'
 import { entryLine, snapshotLine } from './lines.ts'
 import { LiveTopic, type TopicPlace } from './live-topic.ts'
 import { LoadSchedule } from './load-schedule.ts'
@@ -45,10 +46,12 @@ export class ValueTopic extends LiveTopic {
   #snapshots: { head: number; epoch: string; batch: Batch } | null = null
   /** The hash without the ignored fields, of the value with the hash `of`. */
   #equality: { readonly of: string; readonly hash: string } | null = null
+  /** The entity tag that the endpoint itself gave the value with the hash `of`. */
+  #ownTag: { readonly of: string; readonly tag: string } | null = null
   /** Where the value was stored without a new entry: answers given at this offset may be older than it. */
   #initialAt: number | null = null
   #closed = false
-  #lender: Identity | null = null
+  readonly #lenders = new Lenders()
   /** Counts changes that came while nobody needed the value: a load that began before one must not be stored after it. */
   #marks = 0
 
@@ -91,17 +94,30 @@ export class ValueTopic extends LiveTopic {
    * @throws CrossfadeError of the endpoint's refusal, or `server_error`.
    */
   async ready(lender: Identity): Promise<void> {
-    this.#lender = lender
+    this.#lenders.lend(lender)
     if (this.state.snapshot !== null && !this.#schedule.overdue) return
-    await this.#schedule.next()
+    await this.#loaded(lender)
     if (this.state.snapshot === null)
       throw new CrossfadeError('server_error', `The value of "${this.place.name}" could not be loaded. Try again.`)
   }
 
   /** Waits for a load that begins after this call; a failure leaves the last good value. */
   async reload(lender: Identity): Promise<void> {
-    this.#lender = lender
-    await this.#schedule.next().catch(() => {})
+    await this.#loaded(lender).catch(() => {})
+  }
+
+  /** Waits for a load. What the endpoint refused to somebody else it may give to this lender: then another is waited for (R54). */
+  async #loaded(lender: Identity): Promise<void> {
+    await this.#lenders.during(lender, async () => {
+      for (;;) {
+        try {
+          return await this.#schedule.next()
+        } catch (error) {
+          const another = this.place.definition.audience !== 'public' && this.#lenders.isPromising(lender)
+          if (!another || !(error instanceof EndpointFailure && error.isRefusal)) throw error
+        }
+      }
+    })
   }
 
   override attach(subscriber: Subscriber): void {
@@ -176,6 +192,8 @@ export class ValueTopic extends LiveTopic {
 
   protected override afterReset(): void {
     if (this.needed) this.#schedule.want()
+    // What is being loaded for nobody was read before: it is not the value of the new epoch.
+    else this.#marks += 1
   }
 
   #deliverSnapshot(subscriber: Subscriber): void {
@@ -191,12 +209,12 @@ export class ValueTopic extends LiveTopic {
     let answer: Answer
     try {
       answer = await this.#ports.run(this.place, identity)
+      this.#refuseForeign(answer)
     } catch (error) {
       if (error instanceof EndpointFailure) await this.#failed(error, identity)
       throw error
     }
     if (this.#closed) throw new CrossfadeError('server_error', `The topic "${this.place.name}" was closed. Try again.`)
-    this.#refuseForeign(answer)
     this.#ports.granted(this.place, identity, since)
     if (marks === this.#marks) await this.#store(answer, cause)
     else this.#schedule.want()
@@ -204,12 +222,9 @@ export class ValueTopic extends LiveTopic {
 
   #identity(): Identity {
     if (this.place.definition.audience === 'public') return this.#service()
-    for (const subscriber of this.subscribers) {
-      if ((subscriber.identity.principal?.expiresAt ?? Infinity) > Date.now()) return subscriber.identity
-    }
-    if (this.#lender === null || (this.#lender.principal?.expiresAt ?? Infinity) <= Date.now())
-      throw new CrossfadeError('server_error', `Nobody lends credentials to load "${this.place.name}".`)
-    return this.#lender
+    const lender = this.#lenders.pick(this.subscribers)
+    if (lender !== null) return lender
+    throw new CrossfadeError('server_error', `Nobody lends credentials to load "${this.place.name}".`)
   }
 
   /** The service asks for what the topic's clients ask for: a language, say, is part of the topic. */
@@ -223,6 +238,7 @@ export class ValueTopic extends LiveTopic {
 
   async #failed(failure: EndpointFailure, identity: Identity): Promise<void> {
     const { definition, key, name } = this.place
+    if (failure.isRefusal) this.#lenders.refuse(identity)
     const isGone = failure.status === 404 || failure.status === 410
     // To one of a group "gone" may only mean "not for you": the others are asked before they lose it (R52, R54).
     if (failure.status === 401 || failure.status === 403 || (isGone && typeof definition.audience === 'object')) {
@@ -248,11 +264,13 @@ export class ValueTopic extends LiveTopic {
     const { broker } = this.#ports
     const { key } = this.place
     const { snapshot } = this.state
+    const isSame = snapshot !== null && this.equalityOf(answer) === this.#equalityOfStored(snapshot)
+    this.#ownTag = answer.tag === null ? null : { of: isSame ? snapshot.hash : answer.hash, tag: answer.tag }
     const value = { data: answer.text, hash: answer.hash, at: cause.at }
     if (snapshot === null) {
       this.#initialAt = await broker.append(key, { kind: 'initial', value })
       this.cycle.topic(this)
-    } else if (this.equalityOf(answer) !== this.#equalityOfStored(snapshot)) {
+    } else if (!isSame) {
       const patch = difference(snapshot.data, answer)
       await broker.append(key, {
         kind: 'value',
@@ -284,6 +302,13 @@ export class ValueTopic extends LiveTopic {
       }
     }
     return hashValue(value)
+  }
+
+  /** The entity tags of the endpoint's answer with this value: its own where it sets one, before that of the hash (R10, R12). */
+  get tags(): readonly [string, ...string[]] {
+    const hash = this.state.snapshot?.hash ?? ''
+    const made = `W/"${hash}"`
+    return this.#ownTag?.of === hash ? [this.#ownTag.tag, made] : [made]
   }
 
   /** Whether an answer that the endpoint gave elsewhere is what this topic holds, too. */

@@ -35,7 +35,7 @@ export async function holdForChange(
     const { head } = topic.state
     if (!(await hasCurrent(context, topic, identity, hold))) return true
     // Something came while the client's tag was compared.
-    if (topic.state.head !== head && !(topic instanceof ValueTopic)) return true
+    if (topic instanceof ValueTopic ? !isCurrent(topic, hold.etag) : topic.state.head !== head) return true
     return await nextChange(topic, identity, hold)
   } catch {
     return true
@@ -59,7 +59,7 @@ async function hasCurrent(
 }
 
 function isCurrent(topic: ValueTopic, etag: string): boolean {
-  return noneMatch(etag, `"${topic.state.snapshot?.hash ?? ''}"`)
+  return topic.tags.some((tag) => noneMatch(etag, tag))
 }
 
 async function nextChange(topic: LiveTopic, identity: Identity, hold: EndpointHold): Promise<boolean> {

@@ -1,6 +1,6 @@
 import { CrossfadeError, formatHeader, hashValue, headerName } from '@crossfade/protocol'
 import type { FastifyInstance, FastifyReply, FastifyRequest, onRouteHookHandler } from 'fastify'
-import { anonymousKey, type Identity } from '../identity/principal.ts'
+import type { Identity } from '../identity/principal.ts'
 import { isJson, privateReason } from '../topics/answer-headers.ts'
 import { routeDefinition, topicKey, topicOfRequest, varyHeaders, type TopicDefinition } from '../topics/definition.ts'
 import type { LiveTopic, TopicPlace } from '../topics/live-topic.ts'
@@ -142,9 +142,10 @@ export class EndpointWrapper {
       if (name === null) return null
       const identity = await this.#context.authenticator.identify(request.headers)
       const key = topicKey(definition, name, identity)
-      const params = definition.pattern.match(name)
-      if (key === null || params === null) return null
-      return { place: { definition, name, params, key, headers: varyHeaders(definition, identity) }, identity }
+      const resolved = this.#registry.resolve(name)
+      // A name that is another route's topic ("orders/late" of "orders/:id") is that route's to answer.
+      if (key === null || resolved?.definition !== definition) return null
+      return { place: { ...resolved, name, key, headers: varyHeaders(definition, identity) }, identity }
     } catch {
       // No topic can be made of this request; the endpoint answers it as it always did.
       return null
@@ -199,7 +200,7 @@ export class EndpointWrapper {
     sayHeld(reply, waitMs)
     await reply
       .code(304)
-      .header('etag', hash === undefined ? etag : `W/"${hash}"`)
+      .header('etag', topic instanceof ValueTopic ? topic.tags[0] : etag)
       .send()
     return true
   }
@@ -233,8 +234,8 @@ export class EndpointWrapper {
       this.#context.hub.discard(topic)
       return payload
     }
-    // What no known credential tells apart may be told apart by one that is not known: it proves nothing for others.
-    if (definition.authorize === null && identity.key !== anonymousKey)
+    // Who is nobody here may be somebody to the handler, by a credential that is not known: the answer proves nothing for others.
+    if (definition.authorize === null && identity.principal !== null)
       this.#context.access.granted(topic.place, identity, wrapped.since)
     const hash = hashOf(topic, wrapped.cursor, body)
     if (hash === null) return payload
@@ -283,7 +284,8 @@ function sayHeld(reply: FastifyReply, waitMs: number): void {
 /**
  * The hash of a body; `null` when it is no JSON after all, which is not for us to judge.
  *
- * Most polls find what the topic holds: then its hash is known.
+ * Most polls find what the topic holds: then its hash is known. A body that differs from it only in fields that the route ignores
+ * has the same: nobody is told of a change that is none.
  */
 function hashOf(topic: LiveTopic, cursor: string, body: string): string | null {
   const held = topic instanceof ValueTopic ? topic.state.snapshot : null
@@ -291,7 +293,9 @@ function hashOf(topic: LiveTopic, cursor: string, body: string): string | null {
   try {
     const value: unknown = JSON.parse(body)
     const hash = hashValue(value)
-    if (topic instanceof ValueTopic) doubt(topic, cursor, { value, hash })
+    if (!(topic instanceof ValueTopic)) return hash
+    if (topic.agrees({ value, hash })) return held?.hash ?? hash
+    doubt(topic, cursor)
     return hash
   } catch {
     return null
@@ -299,8 +303,8 @@ function hashOf(topic: LiveTopic, cursor: string, body: string): string | null {
 }
 
 /** An answer that differs from a settled value at the same cursor: something changed that no rule told. The topic looks again (R8). */
-function doubt(topic: ValueTopic, cursor: string, answer: { value: unknown; hash: string }): void {
-  if (topic.needed && topic.settled && topic.cursor === cursor && !topic.agrees(answer)) topic.invalidate()
+function doubt(topic: ValueTopic, cursor: string): void {
+  if (topic.needed && topic.settled && topic.cursor === cursor) topic.invalidate()
 }
 
 function listOf<T>(hooks: T | T[] | undefined): T[] {

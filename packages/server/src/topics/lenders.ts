@@ -1,0 +1,54 @@
+import type { Identity } from '../identity/principal.ts'
+
+/** Whose credentials load a topic that is not public: those of a subscriber, or of who waits for its value. */
+export class Lenders {
+  readonly #waiting = new Set<Identity>()
+  #last: Identity | null = null
+  readonly #refused = new WeakSet<Identity>()
+
+  /** Runs `wait` while this identity lends its credentials. They may be used after it, too, until somebody else lends. */
+  async during<T>(identity: Identity, wait: () => Promise<T>): Promise<T> {
+    this.lend(identity)
+    this.#waiting.add(identity)
+    try {
+      return await wait()
+    } finally {
+      this.#waiting.delete(identity)
+    }
+  }
+
+  lend(identity: Identity): void {
+    this.#last = identity
+  }
+
+  /** The endpoint refused these credentials: others go before them. */
+  refuse(identity: Identity): void {
+    this.#refused.add(identity)
+  }
+
+  /** A load by these credentials may still succeed where another's was refused. */
+  isPromising(identity: Identity): boolean {
+    return !this.#refused.has(identity) && !hasExpired(identity)
+  }
+
+  /** @returns `null` when nobody lends. */
+  pick(subscribers: Iterable<{ readonly identity: Identity }>): Identity | null {
+    let refused: Identity | null = null
+    for (const identity of this.#all(subscribers)) {
+      if (hasExpired(identity)) continue
+      if (!this.#refused.has(identity)) return identity
+      refused ??= identity
+    }
+    return refused
+  }
+
+  *#all(subscribers: Iterable<{ readonly identity: Identity }>): Iterable<Identity> {
+    for (const { identity } of subscribers) yield identity
+    yield* this.#waiting
+    if (this.#last !== null) yield this.#last
+  }
+}
+
+function hasExpired({ principal }: Identity): boolean {
+  return (principal?.expiresAt ?? Infinity) <= Date.now()
+}

@@ -1,0 +1,104 @@
+import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
+import type { ChangeRule } from '@crossfade/changefeed'
+import { parseHeader } from '@crossfade/protocol'
+import { afterEach, describe, expect, it } from 'vitest'
+import crossfade, { type RouteOptions } from '../src/index.ts'
+import { HandFeed } from './shop.ts'
+import { Socket } from './socket.ts'
+
+let app: FastifyInstance
+let feed: HandFeed
+let runs = 0
+afterEach(() => app.close())
+
+const rule: ChangeRule = {
+  table: { schema: 'public', name: 'things', columns: [], routing: [] },
+  ops: ['insert', 'update', 'delete'],
+  params: () => ({}),
+}
+
+/** Holds are short here: what is answered 304 without a run of the handler was held to their end. */
+async function open(options: Partial<RouteOptions>, handler: (reply: FastifyReply) => unknown): Promise<void> {
+  feed = new HandFeed()
+  runs = 0
+  app = Fastify({ forceCloseConnections: true })
+  await app.register(crossfade, { feed, limits: { maxHoldMs: 50 } })
+  const definition = { topic: 'thing', audience: 'public' as const, on: [rule], ...options }
+  app.get('/thing', { config: { crossfade: definition } }, async (_request, reply) => {
+    runs += 1
+    return handler(reply)
+  })
+  await app.ready()
+}
+
+const get = (headers: Record<string, string> = {}) => app.inject({ url: '/thing', headers })
+const hold = (etag: unknown) => get({ prefer: 'wait=20', 'if-none-match': String(etag) })
+const change = () => feed.emit('things', { after: { id: 1 } })
+
+/** The topic is live and has its value when a poll was held. */
+async function expectHeld(etag: unknown): Promise<void> {
+  const before = runs
+  const answer = await hold(etag)
+  expect(answer.statusCode).toBe(304)
+  expect(answer.headers.etag).toBe(etag)
+  expect(runs).toBe(before)
+}
+
+describe('a long poll of an endpoint (R12)', () => {
+  it('is held while only a field differs that the route ignores, and no drift is seen in it', async () => {
+    let version = 1
+    await open({ ignore: ['/at'] }, () => ({ version, at: runs }))
+    const { headers } = await hold((await get()).headers.etag)
+    await expectHeld(headers.etag)
+    const plain = await get()
+    expect(plain.headers.etag).toBe(headers.etag)
+    expect(`W/"${parseHeader(String(plain.headers['crossfade']))?.hash}"`).toBe(headers.etag)
+    expect((await get({ 'if-none-match': String(headers.etag) })).statusCode).toBe(304)
+    version = 2
+    await change()
+    const changed = await hold(headers.etag)
+    expect(changed.json()).toMatchObject({ version: 2 })
+  })
+
+  it("is held for the endpoint's own tag", async () => {
+    let version = 1
+    await open({}, (reply) => reply.header('etag', `"v${version}"`).send({ version }))
+    await hold('"v1"')
+    await expectHeld('"v1"')
+    version = 2
+    await change()
+    const changed = await hold('"v1"')
+    expect(changed.statusCode).toBe(200)
+    expect(changed.headers.etag).toBe('"v2"')
+    await hold('"v2"')
+    await expectHeld('"v2"')
+  })
+
+  it('is held when the last who listened left while a load was wanted', async () => {
+    let version = 1
+    let pass: () => void = () => {}
+    let gate = Promise.resolve()
+    await open({}, async () => {
+      const read = version
+      await gate
+      return { version: read }
+    })
+    const origin = await app.listen({ host: '127.0.0.1', port: 0 })
+    const socket = await Socket.greet(origin)
+    socket.send({ type: 'subscribe', id: 'x', topic: 'thing' })
+    await socket.next('event')
+    gate = new Promise((resolve) => (pass = resolve))
+    const before = runs
+    version = 2
+    await change()
+    await expect.poll(() => runs).toBe(before + 1)
+    version = 3
+    await change()
+    socket.send({ type: 'unsubscribe', id: 'x' })
+    await socket.next('unsubscribed')
+    pass()
+    const { headers } = await get()
+    await hold(headers.etag)
+    await expectHeld(headers.etag)
+  })
+})
