@@ -62,6 +62,40 @@ describe('the patch between two values', () => {
     )
   })
 
+  describe('of two lists of which each element is compared with each', () => {
+    const pad = 'x'.repeat(20_000)
+    const numbers = (length: number, first: number): number[] => Array.from({ length }, (_, n) => first + n)
+    const rows = (length: number, first: number): object[] => numbers(length, first).map((id) => ({ id }))
+    const sentOf = (before: unknown, after: unknown): string | null => difference(JSON.stringify(before), of(after))
+
+    it('is sent where the lists are short, or the same at their ends', () => {
+      expect(sentOf({ list: [1, 2, 3], pad }, { list: [2, 9, 3], pad })).not.toBeNull()
+      expect(sentOf({ list: rows(300, 0), pad }, { list: rows(300, 1), pad })).toBe(
+        '[{"op":"remove","path":"/list/0"},{"op":"add","path":"/list/299","value":{"id":300}}]',
+      )
+      const long = numbers(20_000, 0)
+      expect(sentOf(long, long.with(10_000, -1))).not.toBeNull()
+      expect(sentOf(long, [...long, 7])).toBe('[{"op":"add","path":"/20000","value":7}]')
+      expect(sentOf(rows(3_000, 0), rows(2_999, 1))).toBe('[{"op":"remove","path":"/0"}]')
+    })
+
+    it('is not sent where they are long, whatever they hold: the value is', () => {
+      expect(sentOf({ list: numbers(1_000, 0), pad }, { list: numbers(1_000, 1), pad })).toBeNull()
+      expect(sentOf({ list: rows(1_000, 0), pad }, { list: rows(1_000, 1), pad })).toBeNull()
+      const things = (first: number): object => ({ a: [{ id: 1, list: numbers(1_000, first) }], pad })
+      expect(sentOf(things(0), things(1))).toBeNull()
+    })
+
+    it('is not sent where they are many, and long together', () => {
+      const lists = (first: number, count: number): object => ({
+        lists: Array.from({ length: count }, (_, n) => ({ id: n, list: rows(100, first) })),
+        pad,
+      })
+      expect(sentOf(lists(0, 5), lists(1, 5))).not.toBeNull()
+      expect(sentOf(lists(0, 40), lists(1, 40))).toBeNull()
+    })
+  })
+
   it('reaches nobody when it is wrong: the value does instead', () => {
     const [before, after] = [
       { n: 1, m: 1, pad: 'x'.repeat(200) },
