@@ -7,6 +7,8 @@ export const defaultLimits = {
   maxTopicsPerConnection: 256,
   /** Live topics of one principal over all its connections. */
   maxTopicsPerPrincipal: 1_000,
+  /** Topics that are kept warm for polls while nobody listens; beyond it the least recently used go cold (R8). */
+  maxWarmTopics: 10_000,
   maxConnectionsPerPrincipal: 50,
   maxConnectionsPerAddress: 200,
   /** What may wait in one connection's outbox; beyond it the connection closes with 4413. */

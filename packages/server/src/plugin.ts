@@ -105,6 +105,7 @@ function build(
       suspicious: (place, reason) => wrapper.warnPrivate(place.definition, reason),
     },
     options.warmMs,
+    limits.maxWarmTopics,
   )
   const context: TransportContext = {
     base: options.base,

@@ -1,6 +1,7 @@
 import { parseHeader } from '@crossfade/protocol'
 import { afterEach, describe, expect, it } from 'vitest'
 import { ofType, openShop, poll, type Shop } from './shop.ts'
+import { Socket } from './socket.ts'
 
 let shop: Shop
 afterEach(() => shop.app.close())
@@ -24,6 +25,23 @@ describe('a topic that nobody uses', () => {
     const answer = await poll(shop, { 'orders/1': before })
     expect(ofType(answer.messages, 'subscribed')).toMatchObject([{ recovered: false }])
     expect(ofType(answer.messages, 'event')).toMatchObject([{ event: 'snapshot', data: { id: 1, version: 2 } }])
+  })
+
+  it('makes room for others when there are too many, and who is listened to stays (D8)', async () => {
+    shop = await openShop({ limits: { maxWarmTopics: 10 } })
+    for (let id = 2; id <= 100; id++) shop.orders.set(id, { id, version: 1 })
+    const origin = await shop.listen()
+    const listener = await Socket.greet(origin)
+    listener.send({ type: 'subscribe', id: 'x', topic: 'orders/1' })
+    await listener.next('event')
+    for (let id = 2; id <= 100; id++) await read(`/api/orders/${id}`)
+    const { topics } = (await shop.app.inject('/crossfade/health')).json<{ topics: number }>()
+    expect(topics).toBeLessThanOrEqual(11)
+    await shop.putOrder(1, 2)
+    expect(await listener.next('event')).toMatchObject({ topic: 'orders/1' })
+    const newest = await read('/api/orders/100')
+    const answer = await poll(shop, { 'orders/100': newest })
+    expect(ofType(answer.messages, 'subscribed')).toEqual([])
   })
 
   it('takes a cursor of another topic that went cold further along for what it is not (R4)', async () => {

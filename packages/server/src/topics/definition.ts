@@ -23,8 +23,6 @@ export interface TopicOptions {
   params?: (request: FastifyRequest) => Readonly<Record<string, string | number>>
   /** Query parameters that are part of the topic's name. A request with any other parameter is not the topic (R10). */
   query?: readonly string[]
-  /** Query parameters that page through the answer: they keep the header and are not in the name (R10). */
-  paging?: readonly string[]
   /** Request headers, lower-case, on which the answer depends besides the credentials, such as `accept-language`. */
   vary?: readonly string[]
   /** Who may subscribe. Default: whoever the endpoint itself answers with 2xx (R14). */
@@ -55,6 +53,8 @@ export interface LogTopicOptions extends TopicOptions {
   log: string
   /** The field of an event's data that identifies the thing, by which a client drops what a REST answer gave it already. */
   key: string
+  /** Query parameters that page through the list: they keep the header and are not in the name (R10). */
+  paging?: readonly string[]
   /** Name of the events. Default `event`; a rule's own `event` goes first. */
   event?: string
 }
@@ -107,6 +107,7 @@ export function routeDefinition(url: string, options: RouteOptions): TopicDefini
   const pattern = topicPattern(text)
   requireInvertible(url, pattern, options)
   requirePlainLog(url, options)
+  requireWholeValue(url, options)
   return {
     ...shared(pattern, options),
     kind: 'log' in options ? 'log' : 'value',
@@ -114,7 +115,7 @@ export function routeDefinition(url: string, options: RouteOptions): TopicDefini
     url,
     params: options.params ?? null,
     query: new Set(options.query),
-    paging: new Set(options.paging),
+    paging: new Set('log' in options ? options.paging : []),
     vary: (options.vary ?? []).map((name) => name.toLowerCase()),
     authorize: options.authorize ?? null,
     isPublicLog: false,
@@ -191,6 +192,16 @@ function requirePlainLog(url: string, options: RouteOptions): void {
   throw new CrossfadeError(
     'invalid_options',
     `The log topic of ${url} has the query parameter "${first}" in its name, but events are told apart by the path only. List it under paging, or make it a :parameter.`,
+  )
+}
+
+/** A page of a value is another value: under the same name each would be taken for the other. */
+function requireWholeValue(url: string, options: RouteOptions): void {
+  const first = 'log' in options ? undefined : (options as { paging?: readonly string[] }).paging?.[0]
+  if (first === undefined) return
+  throw new CrossfadeError(
+    'invalid_options',
+    `The value topic of ${url} has the paging parameter "${first}", but a page is a value of its own. List it under query, or declare a log if the answer is a list that grows.`,
   )
 }
 

@@ -16,18 +16,24 @@ export class Hub {
   readonly #registry: TopicRegistry
   readonly #ports: ValueTopicPorts
   readonly #warmMs: number
+  readonly #maxWarm: number
+  #openedSinceBound = 0
   readonly #live = new Map<string, LiveTopic>()
   readonly #opening = new Map<string, Promise<LiveTopic>>()
   /** Live topics by definition and by the path part of their name: what a change is looked up in. */
   readonly #byPath = new Map<TopicDefinition, Map<string, Set<LiveTopic>>>()
   readonly #sweeper: NodeJS.Timeout
 
-  /** @param warmMs how long a topic that nobody listens to stays live after its last use, ms. */
-  constructor(registry: TopicRegistry, ports: ValueTopicPorts, warmMs: number) {
+  /**
+   * @param warmMs how long a topic that nobody listens to stays live after its last use, ms.
+   * @param maxWarm how many of these there may be.
+   */
+  constructor(registry: TopicRegistry, ports: ValueTopicPorts, warmMs: number, maxWarm: number) {
     this.broker = ports.broker
     this.#registry = registry
     this.#ports = ports
     this.#warmMs = warmMs
+    this.#maxWarm = maxWarm
     this.#sweeper = setInterval(() => this.#sweep(), Math.min(maxSweepMs, Math.max(minSweepMs, warmMs / 4)))
     this.#sweeper.unref()
   }
@@ -121,6 +127,7 @@ export class Hub {
     topic.opened(await this.broker.open(place.key, kind, topic.listener()))
     this.#live.set(place.key, topic)
     this.#sameName(place).add(topic)
+    this.#bound(topic)
     return topic
   }
 
@@ -138,6 +145,16 @@ export class Hub {
     for (const topic of this.#live.values()) {
       if (topic.isCold(now, this.#warmMs)) this.#drop(topic)
     }
+  }
+
+  /** Names that anybody can make up do not fill the memory before they go cold (D8). */
+  #bound(opened: LiveTopic): void {
+    const half = this.#maxWarm / 2
+    if ((this.#openedSinceBound += 1) < half) return
+    this.#openedSinceBound = 0
+    const warm = [...this.#live.values()].filter((topic) => !topic.needed && topic !== opened)
+    const tooMany = Math.max(0, Math.ceil(warm.length - half))
+    for (const topic of warm.toSorted((a, b) => a.usedAt - b.usedAt).slice(0, tooMany)) this.#drop(topic)
   }
 
   #drop(topic: LiveTopic): void {

@@ -31,7 +31,8 @@ export abstract class LiveTopic implements Flushable {
   protected readonly cycle: FlushCycle
   #log: OpenLog | null = null
   #holds = 0
-  #usedAt = performance.now()
+  /** When somebody last asked for it. */
+  usedAt: number = performance.now()
 
   constructor(place: TopicPlace, cycle: FlushCycle) {
     this.place = place
@@ -82,7 +83,7 @@ export abstract class LiveTopic implements Flushable {
 
   /** Notes that somebody asked for the topic: it stays warm for a while (R8). */
   use(): void {
-    this.#usedAt = performance.now()
+    this.usedAt = performance.now()
   }
 
   get needed(): boolean {
@@ -90,7 +91,7 @@ export abstract class LiveTopic implements Flushable {
   }
 
   isCold(now: number, warmMs: number): boolean {
-    return !this.needed && now - this.#usedAt > warmMs
+    return !this.needed && now - this.usedAt > warmMs
   }
 
   /** Adds a subscriber whose `offset` is the newest: everything after it will be delivered. */
