@@ -103,6 +103,24 @@ describe('a rule', () => {
     })
   })
 
+  it('writes each bigint of a row as a string, where nothing else says what the data is', () => {
+    const data = inserts(orders).data?.({ ...sent, lines: unsent })
+    expect(JSON.parse(JSON.stringify(data))).toEqual({
+      id: 1,
+      customer: 7,
+      big: '9007199254740993',
+      safe: 12,
+      price: '1.50',
+      paid: true,
+      tags: ['a', null],
+      counts: ['1', '2'],
+      updatedAt: '2026-11-21T03:30:00.123Z',
+      createdAt: '2026-11-21T05:30:00.000Z',
+      changedAt: '2026-11-21 05:30:00',
+      shout: 'HEY',
+    })
+  })
+
   it('is checked against the columns of the table', () => {
     // @ts-expect-error The table has no such column.
     const rule = changes(orders, (order) => ({ id: order.missing as string }))

@@ -215,4 +215,44 @@ export function brokerContract(make: () => Promise<BrokerUnderTest> | BrokerUnde
     expect(await broker.append('quiet', event(1, { from: from(2) }))).toBeNull()
     expect(await broker.append('a', event(2, { from: from(3) }))).not.toBeNull()
   })
+
+  it('ends the history of the logs that lost something, within the epoch, and touches no other topic (R4)', async () => {
+    const { broker } = await make()
+    if (broker.reset === undefined) return
+    const ears = { a: new Ear(), b: new Ear(), v: new Ear() }
+    const log = await broker.open('a', 'log', ears.a)
+    await broker.open('b', 'log', ears.b)
+    await broker.open('v', 'value', ears.v)
+    for (const key of ['a', 'b', 'quiet']) await broker.append(key, event(1, { from: from(1) }))
+    const unused = (await broker.read('unused', 0, 1_000)).state
+    const { epoch, head } = log.state()
+    await broker.reset('an event could not be made', (key) => key !== 'b')
+    expect(log.state()).toMatchObject({ epoch, head: head + 1, trimmedUpTo: head + 1 })
+    expect(ears.a.resets).toMatchObject([{ state: { epoch, head: head + 1 }, reason: 'an event could not be made' }])
+    expect([ears.b.resets, ears.v.resets]).toEqual([[], []])
+    expect(datas((await broker.read('b', 0, 1_000)).entries)).toEqual([1])
+    expect(await broker.read('quiet', 0, 1_000)).toMatchObject({ state: { trimmedUpTo: 2 }, entries: [] })
+    // Nobody wrote to it, and yet its cursor may be in somebody's hands.
+    expect((await broker.read('unused', 0, 1_000)).state.trimmedUpTo).toBeGreaterThan(unused.head)
+    expect(await broker.append('a', event(1, { from: from(1) }))).toBeNull()
+    expect(await broker.append('a', event(2, { from: from(2) }))).toBe(head + 2)
+  })
+
+  it('gives a log that it had forgotten no offset of before a loss (R4)', async () => {
+    const { broker } = await make()
+    if (broker.reset === undefined) return
+    const { head, epoch } = await forgotten(broker)
+    await broker.reset('an event could not be made', () => true)
+    const again = (await broker.open('a', 'log', new Ear())).state()
+    expect(again.epoch).toBe(epoch)
+    expect(again.trimmedUpTo).toBeGreaterThan(head)
+  })
+}
+
+/** The state of a log that was open, had no event, and was closed. */
+async function forgotten(broker: Broker): Promise<LogState> {
+  const log = await broker.open('a', 'log', new Ear())
+  const state = log.state()
+  log.close()
+  return state
 }

@@ -11,7 +11,10 @@ export type ParamsOf<T extends Table> = (row: InferSelectModel<T>) => Readonly<R
 export interface RuleOptions<T extends Table> {
   /** Name of the event on a log topic. Default: the route's. */
   event?: string
-  /** Log topics: the event's data, as the endpoint lists the item. Default: the row. */
+  /**
+   * Log topics: the event's data, as the endpoint lists the item. It must be JSON. Default: the row, with each bigint as a string, and
+   * without the columns that the database did not send.
+   */
   data?: (row: InferSelectModel<T>) => unknown
   /** The `casing` that `drizzle()` is given, for columns that the table's definition does not name. Default: the key is the name. */
   casing?: Casing
@@ -53,7 +56,7 @@ function ruleOf<T extends Table>(
   const description = describeTable(table, options.casing)
   const params = paramsOfRow as unknown as Params
   const rows = routingRows(description)
-  const data = options.data ?? ((row: InferSelectModel<T>) => row)
+  const data = options.data ?? rowAsJson
   return {
     table: {
       schema: description.schema,
@@ -67,6 +70,16 @@ function ruleOf<T extends Table>(
     params: (row) => topicParams(params, rows, row),
     data: (row) => data(typedRow(description, row) as InferSelectModel<T>),
   }
+}
+
+/** JSON has no bigint, and a number would lose digits. */
+function rowAsJson(row: object): unknown {
+  return Object.fromEntries(Object.entries(row).map(([key, value]) => [key, withoutBigint(value)]))
+}
+
+function withoutBigint(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutBigint)
+  return typeof value === 'bigint' ? String(value) : value
 }
 
 /** A function that needs a column which was not sent concerns every topic, lest one be missed. */

@@ -65,7 +65,7 @@ export type Append =
 export interface BrokerListener {
   /** Called in offset order for each entry appended after the log was opened. */
   entry(entry: Entry, state: LogState): void
-  /** Everything before is lost: a new epoch began (R4). */
+  /** Everything before is lost: a new epoch began, or the log's history ended within its epoch (R4). */
   reset(state: LogState, reason: string): void
 }
 
@@ -92,7 +92,12 @@ export interface Broker {
   append(key: string, append: Append): Promise<number | null>
   /** Reads entries after `after`, at most `maxBytes` of data (always at least one entry when there is one). */
   read(key: string, after: number, maxBytes: number): Promise<LogPage>
-  /** Begins a new epoch for every topic, because something was lost before it reached the broker. */
-  reset?(reason: string): Promise<void>
+  /**
+   * Something was lost before it reached the broker: a new epoch begins for every topic.
+   *
+   * @param logs where only these log topics lost something, known to the broker or not: the history of each ends within the epoch, at
+   *   an offset above every cursor given before. A broker that cannot tell them apart resets all.
+   */
+  reset?(reason: string, logs?: (key: string) => boolean): Promise<void>
   close?(): Promise<void>
 }

@@ -104,7 +104,19 @@ class MemoryBroker implements Broker {
     return Promise.resolve({ state: this.#state(log), entries })
   }
 
-  reset(reason: string): Promise<void> {
+  reset(reason: string, logs?: (key: string) => boolean): Promise<void> {
+    if (logs === undefined) this.#resetAll(reason)
+    else this.#resetLogs(reason, logs)
+    return Promise.resolve()
+  }
+
+  close(): Promise<void> {
+    clearInterval(this.#sweeper)
+    this.#logs.clear()
+    return Promise.resolve()
+  }
+
+  #resetAll(reason: string): void {
     this.#epoch = newEpoch()
     this.#droppedHead = 0
     for (const [key, log] of this.#logs) {
@@ -117,13 +129,17 @@ class MemoryBroker implements Broker {
       const state = this.#state(log)
       for (const listener of log.listeners) listener.reset(state, reason)
     }
-    return Promise.resolve()
   }
 
-  close(): Promise<void> {
-    clearInterval(this.#sweeper)
-    this.#logs.clear()
-    return Promise.resolve()
+  #resetLogs(reason: string, isLost: (key: string) => boolean): void {
+    // A log that was forgotten may be one of them: it starts above the cursors that it gave.
+    this.#droppedHead += 1
+    for (const [key, log] of this.#logs) {
+      if (log.kind !== 'log' || !isLost(key)) continue
+      this.#mark(log)
+      const state = this.#state(log)
+      for (const listener of log.listeners) listener.reset(state, reason)
+    }
   }
 
   #store(key: string, log: MemoryLog, append: Append): number | null {

@@ -1,5 +1,6 @@
 import { CrossfadeError, hashValue, type ErrorCode } from '@crossfade/protocol'
 import type { Identity, Principal } from '../identity/principal.ts'
+import { jsonText } from '../json-text.ts'
 
 /** A method that clients call by `request` or `POST {base}/rpc/<method>`. Its result is JSON; one that is not is `server_error` to the caller. */
 export type RpcHandler = (context: { principal: Principal | null; body: unknown }) => unknown
@@ -111,7 +112,7 @@ export class RpcRegistry {
     if (!entry) return settled(failure('unknown_method', `There is no method "${method}".`))
     try {
       entry.validate(params)
-      const text = jsonOf(await entry.handler({ principal: identity.principal, body: params }))
+      const text = jsonText(await entry.handler({ principal: identity.principal, body: params }))
       return { answer: { result: JSON.parse(text) as unknown }, bytes: text.length }
     } catch (error) {
       if (error instanceof CrossfadeError) return settled(failure(error.code, error.message))
@@ -134,13 +135,6 @@ export class RpcRegistry {
  */
 function claimKey({ principal }: Identity, id: string): string {
   return `${principal === null ? '' : JSON.stringify(principal.id)}\n${id}`
-}
-
-/** @throws TypeError when JSON cannot write it. */
-function jsonOf(result: unknown): string {
-  const text = JSON.stringify(result ?? null) as string | undefined
-  if (text === undefined) throw new TypeError(`The result is a ${typeof result}, which JSON cannot write.`)
-  return text
 }
 
 function settled(failed: Failure): Settled {

@@ -1,4 +1,7 @@
 import { touched, type ChangeBatch, type ChangeRule, type RowChange } from '@crossfade/changefeed'
+import { CrossfadeError } from '@crossfade/protocol'
+import type { Append } from '../brokers/broker.ts'
+import { jsonText } from '../json-text.ts'
 import type { TopicDefinition } from './definition.ts'
 import type { Hub } from './hub.ts'
 import type { TopicRegistry } from './registry.ts'
@@ -11,15 +14,36 @@ interface Route {
   readonly order: number
 }
 
+/** What a batch could not tell by events. One row must not keep all others from their topics, and nothing is lost in silence. */
+class Losses {
+  readonly topics = new Set<string>()
+  /** Definitions of which nobody knows the topics that lost something. */
+  readonly definitions = new Set<TopicDefinition>()
+  /** Rules that failed, and at what first. */
+  readonly failures = new Map<Route, unknown>()
+
+  /** @param topic `null` when not even that is known. */
+  add({ definition }: Route, topic: string | null): void {
+    if (topic === null) this.definitions.add(definition)
+    else this.topics.add(topic)
+  }
+
+  failed(route: Route, error: unknown): void {
+    if (!this.failures.has(route)) this.failures.set(route, error)
+  }
+}
+
 /** Turns committed changes into invalidations of value topics and events of log topics. */
 export class ChangeRouter {
   readonly #hub: Hub
   readonly #registry: TopicRegistry
+  readonly #report: (error: unknown, context: string) => void
   #routes: Map<string, Route[]> | null = null
 
-  constructor(hub: Hub, registry: TopicRegistry) {
+  constructor(hub: Hub, registry: TopicRegistry, report: (error: unknown, context: string) => void) {
     this.#hub = hub
     this.#registry = registry
+    this.#report = report
   }
 
   /** The tables and columns that the rules of all topics need. */
@@ -27,19 +51,21 @@ export class ChangeRouter {
     return this.#registry.all().flatMap((definition) => definition.rules)
   }
 
-  /** Handles one batch. When this resolves, every event of the batch is in the broker. */
+  /** Handles one batch. When this resolves, every event of the batch is in the broker, or its loss is known there. */
   async handle(batch: ChangeBatch): Promise<void> {
     if (batch.gap) await this.#gap(batch.gap.reason)
     const invalidated = new Map<ValueTopic, Cause>()
+    const losses = new Losses()
     const cause: Cause = { at: batch.committedAt, from: { source: batch.source, position: batch.position } }
     for (const [index, change] of batch.changes.entries()) {
       for (const route of this.#of(change)) {
-        if (route.definition.kind === 'log') await this.#append(route, change, batch, index)
-        else for (const topic of this.#invalidated(route, change)) invalidated.set(topic, cause)
+        if (route.definition.kind === 'log') await this.#append(route, change, batch, index, losses)
+        else for (const topic of this.#invalidated(route, change, losses)) invalidated.set(topic, cause)
       }
     }
     // Once per topic, however many rows of the transaction touch it.
     for (const [topic, why] of invalidated) topic.invalidate(why)
+    await this.#tell(losses)
   }
 
   #of(change: RowChange): Route[] {
@@ -58,35 +84,51 @@ export class ChangeRouter {
     return routes
   }
 
-  *#invalidated({ definition, rule }: Route, change: RowChange): Iterable<ValueTopic> {
-    const { before, after } = touched(rule, change)
+  *#invalidated(route: Route, change: RowChange, losses: Losses): Iterable<ValueTopic> {
+    const { before, after } = touchedBy(route, change, losses)
     for (const params of [before, after]) {
       if (params === null) continue
-      for (const topic of this.#hub.matching(definition, params)) if (topic instanceof ValueTopic) yield topic
+      for (const topic of this.#hub.matching(route.definition, params)) if (topic instanceof ValueTopic) yield topic
     }
   }
 
-  async #append(route: Route, change: RowChange, batch: ChangeBatch, index: number): Promise<void> {
-    const { definition, rule } = route
+  async #append(route: Route, change: RowChange, batch: ChangeBatch, index: number, losses: Losses): Promise<void> {
+    const { definition, rule, order } = route
+    if (rule.data === undefined) return
     const row = change.after ?? change.before
-    if (row === null || rule.data === undefined) return
-    const params = rule.params(row)
-    if (params === 'all') {
-      // The event cannot be assigned to a topic: saying that history was lost beats dropping it silently.
-      return this.#gap(
-        `a change of ${change.table} does not carry the columns that "${definition.pattern.text}" needs; set REPLICA IDENTITY FULL on the table`,
-      )
+    // A table was emptied: clients must read again, and no row says of which topics.
+    if (row === null) return losses.add(route, null)
+    let topic: string | null = null
+    let event: Pick<Append & { kind: 'event' }, 'data' | 'key'>
+    try {
+      const params = rule.params(row)
+      if (params === 'all') throw unassigned(definition, change)
+      topic = nameOf(definition, params)
+      if (topic === null) return
+      event = eventOf(definition, rule.data(row))
+    } catch (error) {
+      losses.failed(route, error)
+      return losses.add(route, topic)
     }
-    const topic = nameOf(definition, params)
-    if (topic === null) return
-    const value = rule.data(row)
     await this.#hub.broker.append(topic, {
       kind: 'event',
       event: rule.event ?? definition.event,
-      data: JSON.stringify(value ?? null),
-      ...keyOf(definition, value),
+      ...event,
       at: batch.committedAt,
-      from: { source: batch.source, position: positionOf(batch, index, route.order) },
+      from: { source: batch.source, position: positionOf(batch, index, order) },
+    })
+  }
+
+  /** Clients of the logs that lost something read them again (R4), and who runs the server learns why. */
+  async #tell({ topics, definitions, failures }: Losses): Promise<void> {
+    for (const [route, error] of failures) {
+      const failure = ruleFailure(route, error)
+      this.#report(failure, `a rule of "${route.definition.pattern.text}"`)
+    }
+    if (topics.size === 0 && definitions.size === 0) return
+    await this.#hub.broker.reset?.('something happened that no event could tell', (topic) => {
+      const definition = this.#registry.resolve(topic)?.definition
+      return topics.has(topic) || (definition !== undefined && definitions.has(definition))
     })
   }
 
@@ -115,6 +157,41 @@ function nameOf(definition: TopicDefinition, params: Readonly<Record<string, str
   } catch {
     return null
   }
+}
+
+/** A rule that throws may concern every topic. */
+function touchedBy(route: Route, change: RowChange, losses: Losses): ReturnType<typeof touched> {
+  try {
+    return touched(route.rule, change)
+  } catch (error) {
+    losses.failed(route, error)
+    return { before: 'all', after: null }
+  }
+}
+
+function unassigned({ pattern }: TopicDefinition, { table }: RowChange): Error {
+  return new Error(
+    `The change does not carry the columns that "${pattern.text}" needs; set REPLICA IDENTITY FULL on ${table}.`,
+  )
+}
+
+function ruleFailure({ definition, rule }: Route, cause: unknown): CrossfadeError {
+  const { schema, name } = rule.table
+  const why = cause instanceof Error ? cause.message : String(cause)
+  const effect =
+    definition.kind === 'log'
+      ? 'Clients were told to read the log again; make params and data of the rule work for every row, and data JSON'
+      : 'All values of the route are loaded again; make params of the rule work for every row'
+  return new CrossfadeError(
+    'invalid_options',
+    `The rule of "${definition.pattern.text}" for ${schema}.${name} failed at a row: ${why} ${effect}. A column that the database did not send, such as a large value that did not change, is a symbol.`,
+    { cause },
+  )
+}
+
+/** @throws whatever the application's own data throws, or JSON at it. */
+function eventOf(definition: TopicDefinition, value: unknown): { data: string; key?: string } {
+  return { data: jsonText(value), ...keyOf(definition, value) }
 }
 
 /** The id in an event's data, where the definition names one. */
