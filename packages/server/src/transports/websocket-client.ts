@@ -76,6 +76,8 @@ export class WebSocketClient {
   #onFrame(data: RawData, isBinary: boolean): void {
     this.#alive = true
     if (isBinary) {
+      // Nothing may follow a close frame (RFC 6455 §5.5.1).
+      this.#outlet.close()
       this.#socket.close(closeCodes.invalidData, 'Messages are text.')
       return
     }
