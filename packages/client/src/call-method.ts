@@ -1,6 +1,7 @@
 import { CrossfadeError, paths } from '@crossfade/protocol'
 import { backoffMs } from './backoff.ts'
 import type { Environment } from './environment.ts'
+import { jsonHeaders } from './transports/headers.ts'
 
 const tries = 3
 
@@ -39,15 +40,11 @@ async function post(
   refresh: boolean,
 ): Promise<Response | null> {
   const { environment, base } = port
-  const bearer = await port.token(refresh)
+  const token = await port.token(refresh)
   try {
     return await environment.fetch(`${base}${paths.rpc}/${encodeURIComponent(method)}`, {
       method: 'POST',
-      headers: {
-        'content-type': 'application/json',
-        'idempotency-key': key,
-        ...(bearer === undefined ? {} : { authorization: `Bearer ${bearer}` }),
-      },
+      headers: jsonHeaders(token, { 'idempotency-key': key }),
       body: JSON.stringify(params ?? null),
     })
   } catch {

@@ -88,17 +88,11 @@ export class CrossfadeClient implements Client {
 
   subscribe(topic: string, options: SubscribeOptions): Subscription {
     this.#assertOpen()
-    const { cursor, hash, history, mode, onError, ...handlers } = options
-    const beginning = {
-      ...(cursor === undefined ? {} : { cursor }),
-      ...(hash === undefined ? {} : { hash }),
-      ...(history === undefined ? {} : { history }),
-      ...(mode === undefined ? {} : { mode }),
-    }
+    const { onValue, onEvent, onChanged, onReset, onError, ...beginning } = options
     const onEnd = (error: CrossfadeError | null): void => {
       if (error !== null) onError?.(error)
     }
-    return { unsubscribe: this.#topics.follow(topic, beginning, { ...handlers, onEnd }) }
+    return { unsubscribe: this.#topics.follow(topic, beginning, { onValue, onEvent, onChanged, onReset, onEnd }) }
   }
 
   async request(method: string, params?: unknown): Promise<unknown> {

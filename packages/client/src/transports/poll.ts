@@ -1,7 +1,8 @@
 import { parsePollAnswer, paths, type PollAnswer } from '@crossfade/protocol'
 import type { Timer } from '../environment.ts'
 import { AskedTopics } from './asked-topics.ts'
-import { jsonHeaders, retryAfterMs } from './headers.ts'
+import { endOfAnswer } from './ends.ts'
+import { jsonHeaders } from './headers.ts'
 import type { OpenTransport, Transport, TransportEnd, TransportPort } from './transport.ts'
 
 /** Opens a loop of held polls. */
@@ -100,19 +101,17 @@ class PollTransport implements Transport {
   /** @returns `null` when the server refused, which ends the loop. */
   async #ask(poll: Poll): Promise<PollAnswer | null> {
     const { environment, base } = this.#port
-    const headers = await jsonHeaders(this.#port, 'application/json')
+    const token = await this.#port.token()
     const response = await environment.fetch(`${base}${paths.poll}`, {
       method: 'POST',
-      headers,
+      headers: jsonHeaders(token, { accept: 'application/json' }),
       body: JSON.stringify({ topics: poll.asked.topics, wait: poll.waitMs }),
       cache: 'no-store',
       signal: poll.abort.signal,
     })
     if (response.ok) return readAnswer(await response.text())
     if (response.status === 504 || response.status === 524) throw new GatewayAnswer()
-    const retryMs = retryAfterMs(response, environment.now())
-    if (response.status === 401) this.#end({ reason: 'auth' })
-    else this.#end(retryMs === undefined ? { reason: 'poll-failed' } : { reason: 'closed', retryMs })
+    this.#end(endOfAnswer(response, environment.now(), 'poll-failed'))
     return null
   }
 

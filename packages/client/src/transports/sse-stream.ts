@@ -1,8 +1,9 @@
-import { closeRule, parseServerMessages, paths, SseParser, type ServerMessage } from '@crossfade/protocol'
+import { parseServerMessages, paths, SseParser, type ServerMessage } from '@crossfade/protocol'
 import { AskedTopics } from './asked-topics.ts'
-import { jsonHeaders, retryAfterMs } from './headers.ts'
+import { endOf, endOfAnswer } from './ends.ts'
+import { jsonHeaders } from './headers.ts'
 import { Liveness } from './liveness.ts'
-import type { EndReason, TransportEnd, TransportPort } from './transport.ts'
+import type { TransportEnd, TransportPort } from './transport.ts'
 
 /** What a stream tells. */
 export interface SseStreamListener {
@@ -62,10 +63,10 @@ export class SseStream {
 
   async #request(body: string): Promise<Response> {
     const { environment, base } = this.#port
-    const headers = await jsonHeaders(this.#port, 'text/event-stream', this.#options.refresh)
+    const token = await this.#port.token(this.#options.refresh)
     return environment.fetch(`${base}${paths.sse}${this.#options.proof ? '?proof=1' : ''}`, {
       method: 'POST',
-      headers,
+      headers: jsonHeaders(token, { accept: 'text/event-stream' }),
       body,
       cache: 'no-store',
       signal: this.#abort.signal,
@@ -121,16 +122,11 @@ export class SseStream {
 
   #refused(response: Response): void {
     void response.body?.cancel().catch(() => {})
-    const retryMs = retryAfterMs(response, this.#port.environment.now())
-    if (response.status === 401) this.#end({ reason: 'auth' })
-    else this.#end(retryMs === undefined ? { reason: 'sse-blocked' } : { reason: 'closed', retryMs })
+    this.#end(endOfAnswer(response, this.#port.environment.now(), 'sse-blocked'))
   }
 
   #finished(): void {
-    if (this.#bye === null) return this.#end({ reason: this.#isReady ? 'closed' : 'sse-blocked' })
-    const { retry } = closeRule(this.#bye.code)
-    const reason: EndReason = retry === 'refresh' ? 'auth' : retry === 'no' ? 'refused' : 'closed'
-    this.#end({ reason, retryMs: retry === 'no' ? null : this.#bye.retry })
+    this.#end(this.#bye === null ? { reason: this.#isReady ? 'closed' : 'sse-blocked' } : endOf(this.#bye))
   }
 
   #end(end: TransportEnd): void {

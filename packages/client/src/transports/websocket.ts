@@ -1,5 +1,4 @@
 import {
-  closeRule,
   parseServerMessages,
   paths,
   protocolVersion,
@@ -9,6 +8,7 @@ import {
 } from '@crossfade/protocol'
 import type { Timer, WebSocketLike } from '../environment.ts'
 import type { Asked } from './asked-topics.ts'
+import { endOf } from './ends.ts'
 import { Liveness } from './liveness.ts'
 import type { OpenTransport, Transport, TransportEnd, TransportPort } from './transport.ts'
 
@@ -169,10 +169,8 @@ class WebSocketTransport implements Transport {
   }
 
   #closed(code: number): void {
-    const { retry } = closeRule(this.#bye?.code ?? code)
-    if (retry === 'refresh') this.#end({ reason: 'auth' })
-    else if (retry === 'no' || this.#bye?.retry === null) this.#end({ reason: 'refused', retryMs: null })
-    else if (this.#bye !== null) this.#end({ reason: 'closed', retryMs: this.#bye.retry })
+    const end = endOf(this.#bye ?? { code, retry: 0 })
+    if (this.#bye !== null || end.reason !== 'closed') this.#end(end)
     else this.#end({ reason: this.#proved ? 'closed' : 'ws-blocked' })
   }
 
