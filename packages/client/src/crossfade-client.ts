@@ -20,6 +20,7 @@ import type { Asked } from './transports/asked-topics.ts'
 import { transportNames } from './transports/transport.ts'
 import { EndpointWatch } from './watch/endpoint-watch.ts'
 import type { WatchInfo } from './watch/screen.ts'
+import { isVariant } from './watch/variant.ts'
 import type { WatchPort } from './watch/watch-port.ts'
 import type { Watch, WatchOptions } from './watch/watch.ts'
 
@@ -80,7 +81,8 @@ export class CrossfadeClient implements Client {
     const epochs = new Map([...this.#topics.subscriptions()].map(({ topic, epoch }) => [topic, epoch]))
     const target = input instanceof Request ? input : new URL(input, this.#origin).href
     const response = await this.#environment.fetch(target, init)
-    const header = response.ok ? parseHeader(response.headers.get(headerName)) : null
+    const sent = init?.headers ?? (input instanceof Request ? input.headers : undefined)
+    const header = response.ok && !isVariant(sent, response) ? parseHeader(response.headers.get(headerName)) : null
     if (header !== null && header.kind !== 'log' && epochs.has(header.topic))
       void this.#learn(header, response.clone(), epochs.get(header.topic) ?? null)
     return response

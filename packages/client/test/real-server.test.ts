@@ -31,6 +31,11 @@ beforeEach(async () => {
   }))
   const log = { log: 'chat', key: 'id', event: 'said', feature: 'chat', audience: 'public' as const }
   app.get('/api/chat', { config: { crossfade: log } }, () => entries)
+  const shelf = { topic: 'shelf', feature: 'shelf', audience: 'public' as const, vary: ['X-Tenant'] }
+  app.get('/api/shelf', { config: { crossfade: shelf } }, ({ headers }) => ({
+    tenant: headers['x-tenant'] ?? 'none',
+    version,
+  }))
   proxy = await FaultProxy.start(await app.listen({ host: '127.0.0.1', port: 0 }))
 })
 
@@ -107,6 +112,27 @@ describe.each(['websocket', 'sse', 'longpoll', 'shortpoll'] as const)('with the 
 })
 
 describe('with the server', () => {
+  it('a page whose requests say what no subscription can goes on polling, and sees its own answers only (R10)', async () => {
+    app.crossfade.rollout.set('shelf', { stage: 'push' })
+    const headers = { 'x-tenant': 'red' }
+    const shown: { tenant: string; version: number }[] = []
+    const red = open(['websocket']).watch<(typeof shown)[0]>('/api/shelf', { every: 50, headers }, (value) =>
+      shown.push(value),
+    )
+    const plain: unknown[] = []
+    const none = client.watch('/api/shelf', { every: 50 }, (value) => plain.push(value))
+    await expect.poll(() => none.state, patiently).toMatchObject({ stage: 'push', live: true })
+    // The answer of another tenant is not the topic's, whoever asked for it.
+    expect(await (await client.fetch('/api/shelf', { headers })).json()).toMatchObject({ tenant: 'red' })
+    version += 1
+    app.crossfade.invalidate('shelf')
+    await expect.poll(() => plain.at(-1), patiently).toEqual({ tenant: 'none', version })
+    await expect.poll(() => shown.at(-1), patiently).toEqual({ tenant: 'red', version })
+    expect(red.state).toMatchObject({ stage: 'off', live: false })
+    expect(new Set(shown.map(({ tenant }) => tenant))).toEqual(new Set(['red']))
+    expect(JSON.stringify(plain)).not.toContain('red')
+  })
+
   it('the same watch goes on from rung to rung as networks block and unblock (F1, F5, F25)', async () => {
     app.crossfade.rollout.set('board', { stage: 'push' })
     const shown: number[] = []

@@ -15,6 +15,7 @@ import { ParityMeter } from './parity.ts'
 import { PollingLoop } from './polling-loop.ts'
 import { Screen, type WatchInfo } from './screen.ts'
 import { ShadowList } from './shadow-list.ts'
+import { isVariant } from './variant.ts'
 import type { WatchPort } from './watch-port.ts'
 import type { Watch, WatchOptions, WatchState } from './watch.ts'
 
@@ -171,7 +172,7 @@ export class EndpointWatch<T> implements Watch {
 
   async #answered(response: Response, askedIn: string | null): Promise<void> {
     this.#readAt = this.#port.now()
-    const header = parseHeader(response.headers.get(headerName))
+    const header = isVariant(this.#options.headers, response) ? null : parseHeader(response.headers.get(headerName))
     if (response.status === 304) {
       if (header !== null) this.#learn(header)
       return

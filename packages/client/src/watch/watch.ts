@@ -8,7 +8,10 @@ export interface WatchOptions<T> {
   every: number
   /** Makes the page's value of an answer. Pushed values pass through it, too. Default: the JSON of a 2xx answer. */
   read?: (response: Response) => T | Promise<T>
-  /** Request headers, as the loop sent them. */
+  /**
+   * Request headers, as the loop sent them. With one on which the answer depends, such as a tenant, the endpoint is polled as before:
+   * a subscription could not say it.
+   */
   headers?: HeadersInit
   /**
    * For a list that grows by events (a log topic): the list that the endpoint would answer after the event, in its order and with its limit.

@@ -255,10 +255,12 @@ export class EndpointWrapper {
       base: this.#context.base,
       ...(definition.kind === 'log' ? { kind: 'log' } : {}),
     })
-    void reply.header(headerName, header).header('vary', varyWith(reply.getHeader('vary'), ['Accept', 'Prefer']))
+    // A client whose request says what no subscription can, such as a tenant, sees by the names that this answer is not the topic's.
+    const names = ['Accept', 'Prefer', ...definition.vary]
+    void reply.header(headerName, header).header('vary', varyWith(reply.getHeader('vary'), names))
     if (reply.getHeader('access-control-allow-origin') !== undefined) {
       const exposed = reply.getHeader('access-control-expose-headers')
-      void reply.header('access-control-expose-headers', varyWith(exposed, [headerName, 'ETag']))
+      void reply.header('access-control-expose-headers', varyWith(exposed, [headerName, 'ETag', 'Vary']))
     }
   }
 
