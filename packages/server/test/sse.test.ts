@@ -1,3 +1,6 @@
+import { Agent, get } from 'node:http'
+import { connect } from 'node:net'
+import { text } from 'node:stream/consumers'
 import { SseParser, type ServerMessage, type SseEvent } from '@crossfade/protocol'
 import { EventSource } from 'eventsource'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -130,6 +133,45 @@ describe('Server-Sent Events', () => {
     const address = await rotating.listen()
     const response = await fetch(`${address}/crossfade/sse?topic=orders/1`)
     expect(await response.text()).toContain('"type":"bye","code":1001')
+    await rotating.app.close()
+  })
+
+  it('is as it is for HTTP/1.0, which has no chunks', async () => {
+    const socket = connect(Number(new URL(origin).port), '127.0.0.1')
+    let received = ''
+    socket.on('data', (bytes: Buffer) => (received += bytes.toString()))
+    socket.write('GET /crossfade/sse?topic=orders/1 HTTP/1.0\r\n\r\n')
+    await expect.poll(() => received).toContain('"event":"snapshot"')
+    await shop.putOrder(1, 2)
+    await expect.poll(() => received).toContain('"version":2')
+    const body = received.slice(received.indexOf('\r\n\r\n') + 4)
+    expect(body.split('\n\n').every((event) => event === '' || /^(id|data): /.test(event))).toBe(true)
+    socket.destroy()
+  })
+
+  it('leaves a kept connection as it found it, for the next stream (R26)', async () => {
+    const rotating = await openShop({ rotateMs: 20 })
+    const listeners: number[] = []
+    rotating.app.server.on('request', ({ socket }) => listeners.push(socket.listenerCount('drain')))
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+    const address = await rotating.listen()
+    for (let n = 0; n < 3; n++) {
+      const body = await new Promise<string>((resolve, reject) => {
+        get(`${address}/crossfade/sse?topic=orders/1`, { agent }, (response) => {
+          text(response).then(resolve, reject)
+        })
+      })
+      const parsed: SseEvent[] = []
+      new SseParser((event) => parsed.push(event)).push(body)
+      expect(parsed.map(({ data }) => (JSON.parse(data) as ServerMessage).type)).toEqual([
+        'hello',
+        'subscribed',
+        'event',
+        'bye',
+      ])
+    }
+    agent.destroy()
+    expect(listeners).toEqual(listeners.map(() => listeners[0]))
     await rotating.app.close()
   })
 })

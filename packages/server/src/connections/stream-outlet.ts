@@ -39,8 +39,10 @@ export class StreamOutlet implements Outlet, Flushable {
     this.#port = port
     this.#cycle = cycle
     this.#maxBytes = maxBytes
-    port.stream.on('drain', () => this.#resume())
+    port.stream.on('drain', this.#onDrain)
   }
+
+  readonly #onDrain = (): void => this.#resume()
 
   /** Bytes that wait for the client. */
   get waitingBytes(): number {
@@ -105,6 +107,8 @@ export class StreamOutlet implements Outlet, Flushable {
   /** Forgets what waits; nothing is written any more. */
   close(): void {
     this.#closed = true
+    // The socket may carry another answer after this one.
+    this.#port.stream.off('drain', this.#onDrain)
     this.#queue = []
     this.#queuedBytes = 0
     for (const resolve of this.#waiters.splice(0)) resolve(false)

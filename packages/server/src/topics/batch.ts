@@ -1,4 +1,5 @@
 import { encodeSse } from '@crossfade/protocol'
+import { eventBytes, type EventBytes } from '../transports/event-bytes.ts'
 import { textFrame } from '../transports/text-frame.ts'
 
 /** One message on the wire: JSON text on one line, and the cursor when it is an event. */
@@ -14,8 +15,8 @@ export interface Line {
 export class Batch {
   readonly lines: readonly Line[]
   #websocket: Buffer | null = null
-  #sse: Buffer | null = null
-  #sseWithIds: Buffer | null = null
+  #sse: EventBytes | null = null
+  #sseWithIds: EventBytes | null = null
 
   constructor(lines: readonly Line[]) {
     this.lines = lines
@@ -28,14 +29,14 @@ export class Batch {
   }
 
   /** Server-Sent Events without ids, for a stream of many topics. */
-  get sse(): Buffer {
-    this.#sse ??= Buffer.from(this.lines.map((line) => encodeSse(line.text)).join(''))
+  get sse(): EventBytes {
+    this.#sse ??= eventBytes(this.lines.map((line) => encodeSse(line.text)).join(''))
     return this.#sse
   }
 
   /** Server-Sent Events whose `id:` is the event's cursor, for a stream of one topic (R13). */
-  get sseWithIds(): Buffer {
-    this.#sseWithIds ??= Buffer.from(this.lines.map((line) => encodeSse(line.text, line.cursor)).join(''))
+  get sseWithIds(): EventBytes {
+    this.#sseWithIds ??= eventBytes(this.lines.map((line) => encodeSse(line.text, line.cursor)).join(''))
     return this.#sseWithIds
   }
 }

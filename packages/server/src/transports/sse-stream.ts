@@ -8,6 +8,7 @@ import type { Heartbeats } from '../connections/heartbeats.ts'
 import type { Identity } from '../identity/principal.ts'
 import { expireWith } from '../connections/expiry.ts'
 import type { TransportContext } from './context.ts'
+import { eventBytes, eventWire } from './event-bytes.ts'
 import { SseConnection } from './sse-connection.ts'
 
 const proofSpacingMs = 300
@@ -46,11 +47,12 @@ export async function openSseStream(
     // A client that does not read would keep the answer, and what waits in it, for ever.
     setTimeout(() => answer.destroy(), limits.helloMs).unref()
   }
+  const { stream, form } = eventWire(answer)
   const outlet = new StreamOutlet(
     {
-      stream: answer,
-      encode: (message) => Buffer.from(encodeSse(JSON.stringify(message))),
-      bytesOf: (batch) => (options.withIds ? batch.sseWithIds : batch.sse),
+      stream,
+      encode: (message) => eventBytes(encodeSse(JSON.stringify(message)))[form],
+      bytesOf: (batch) => (options.withIds ? batch.sseWithIds : batch.sse)[form],
       overflow: () => bye(4413, 'You read too slowly. Come back with your cursors.', 0),
       drained: () => session.drained(),
     },
