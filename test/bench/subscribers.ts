@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
+import type { Variant } from './variants.ts'
 
 const marker = Buffer.from('"symbol"')
 
@@ -16,9 +17,9 @@ export class Subscribers {
     for (const socket of sockets) socket.on('data', (chunk: Buffer) => this.#count(chunk))
   }
 
-  static async open(port: number, path: string, greeting: string | null, count: number): Promise<Subscribers> {
+  static async open(port: number, { transport, path, greeting }: Variant, count: number): Promise<Subscribers> {
     const sockets: Socket[] = []
-    for (let n = 0; n < count; n++) sockets.push(await upgrade(port, path))
+    for (let n = 0; n < count; n++) sockets.push(await request(port, path, handshakes[transport]))
     const subscribers = new Subscribers(sockets)
     if (greeting !== null) for (const socket of sockets) socket.write(maskedFrame(greeting))
     return subscribers
@@ -52,11 +53,16 @@ export class Subscribers {
   }
 }
 
-async function upgrade(port: number, path: string): Promise<Socket> {
+const handshakes = {
+  websocket:
+    'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n',
+  sse: 'Accept: text/event-stream\r\n',
+}
+
+/** Resolves when the answer begins. */
+async function request(port: number, path: string, headers: string): Promise<Socket> {
   const socket = connect(port, '127.0.0.1')
-  socket.write(
-    `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`,
-  )
+  socket.write(`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n${headers}\r\n`)
   await once(socket, 'data')
   return socket
 }
