@@ -63,6 +63,7 @@ export interface SubscribeOptions {
   onChanged?: (waitMs: number) => void
   /** Events were lost: read the endpoint again from its beginning. */
   onReset?: (reason: string) => void
+  /** It was refused, or has ended. What passes (`server_error`, `overloaded`, `too_fast`) is not told: it is asked for again (R40). */
   onError?: (error: CrossfadeError) => void
   /** Where a REST answer left off. */
   cursor?: string

@@ -49,6 +49,7 @@ export class CrossfadeClient implements Client {
     this.#topics = new TopicRegistry(
       () => this.#sync(),
       (topic) => this.#events.emit('drift', { topic }),
+      platform,
     )
   }
 
@@ -111,6 +112,7 @@ export class CrossfadeClient implements Client {
     this.#closed = true
     for (const watch of this.#watches) watch.stop()
     this.#watches.clear()
+    this.#topics.close()
     this.#link?.close()
   }
 
@@ -159,6 +161,7 @@ export class CrossfadeClient implements Client {
       token: async (refresh) => this.#options.token?.(refresh),
       subscriptions: () => this.#topics.subscriptions(),
       message: (message, asked) => this.#message(message, asked),
+      askLater: (id) => this.#topics.askLater(id),
       changed: (state) => this.#events.emit('status', statusOf(state)),
     })
   }

@@ -144,6 +144,42 @@ describe.each(Object.entries(ladders))('on %s', (transport, script) => {
   })
 })
 
+describe.each(Object.entries(ladders))('a topic whose endpoint fails for a moment, on %s', (transport, script) => {
+  beforeEach(() => {
+    server.block(script)
+    server.set('v', 1)
+    server.set('other', 1)
+  })
+
+  it('is asked for again until it begins, and nobody hears of an error (R40)', async () => {
+    server.failing.set('v', 'server_error')
+    const client = open()
+    const [values, others] = [listen(client, 'v'), listen(client, 'other')]
+    await until(client, liveOn(transport))
+    await expect.poll(() => [others, server.refusals > 1], patiently).toEqual([[1], true])
+    server.failing.clear()
+    await expect.poll(() => values, patiently).toEqual([1])
+    server.set('v', 2)
+    await expect.poll(() => values, patiently).toEqual([1, 2])
+  })
+
+  it('goes on from its cursor where it lived before (R3, R40)', async () => {
+    server.say('l', 0)
+    const client = open()
+    const [events, others] = [listen(client, 'l'), listen(client, 'other')]
+    await until(client, liveOn(transport))
+    await expect.poll(() => others, patiently).toEqual([1])
+    server.say('l', 1)
+    await expect.poll(() => events, patiently).toEqual([1])
+    server.failing.set('l', 'overloaded')
+    server.killAll()
+    await expect.poll(() => server.refusals, patiently).toBeGreaterThan(0)
+    server.say('l', 2)
+    server.failing.clear()
+    await expect.poll(() => events, patiently).toEqual([1, 2])
+  })
+})
+
 describe('the ladder', () => {
   beforeEach(() => server.set('v', 1))
 
@@ -211,6 +247,19 @@ describe('the ladder', () => {
     await expect.poll(() => events, patiently).toEqual([1, 2, 3])
   })
 
+  it('climbs without harm to what the present transport carries, though the server refuses to have it twice (F25, R54)', async () => {
+    server.block({ upgrade: 'refuse' })
+    const client = open()
+    const values = listen(client, 'v')
+    await until(client, liveOn('sse'))
+    await expect.poll(() => values, patiently).toEqual([1])
+    server.isCrowded = true
+    server.heal()
+    await until(client, liveOn('websocket'))
+    server.set('v', 2)
+    await expect.poll(() => values, patiently).toEqual([1, 2])
+  })
+
   it('does not step down when the server ends streams on purpose (F8)', async () => {
     server.block({ upgrade: 'refuse', sse: 'bye' })
     const client = open()
@@ -245,6 +294,19 @@ describe('the ladder', () => {
     server.block({ upgrade: 'pass' })
     await until(client, liveOn('websocket'))
     await expect.poll(() => values, patiently).toEqual([1])
+  })
+
+  it('holds polls for the others while a topic fails (R20)', async () => {
+    server.block({ upgrade: 'refuse', sse: 'refuse' })
+    server.failing.set('fails', 'server_error')
+    const client = open({ environment: { random: () => 0.99 } })
+    const [values] = [listen(client, 'v'), listen(client, 'fails')]
+    await until(client, liveOn('longpoll'))
+    const held = (): object[] =>
+      server.bodies.map(({ body }) => body as { topics: object; wait: number }).filter(({ wait }) => wait > 0)
+    await expect.poll(() => held().map(({ topics }: any) => Object.keys(topics)), patiently).toContainEqual(['v'])
+    server.set('v', 2)
+    await expect.poll(() => values, patiently).toEqual([1, 2])
   })
 
   it('learns how long polls may be held from a gateway that cuts them (F18)', async () => {

@@ -1,6 +1,7 @@
 import { hashValue } from '@crossfade/protocol'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { environmentOf } from '../src/environment.ts'
 import { TopicRegistry } from '../src/topics/topic-registry.ts'
 import { ModelServer, type ModelConnection } from './model-server.ts'
 
@@ -40,6 +41,7 @@ class Page {
     this.#topics = new TopicRegistry(
       () => (this.#isStale = true),
       () => (this.drifts += 1),
+      environmentOf(),
     )
     this.#topics.follow(this.server.topic, {}, { onValue: (value) => this.#show((value as { n: number }).n) })
     this.sync()

@@ -1,4 +1,12 @@
-import { formatCursor, formatHeader, hashValue, parseCursor, type ServerMessage, type Stage } from '@crossfade/protocol'
+import {
+  formatCursor,
+  formatHeader,
+  hashValue,
+  parseCursor,
+  type ErrorCode,
+  type ServerMessage,
+  type Stage,
+} from '@crossfade/protocol'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
@@ -40,6 +48,12 @@ export class ScriptedServer {
   /** Log topics: their events by offset, from 1. */
   readonly logs = new Map<string, unknown[]>()
   readonly forbidden = new Set<string>()
+  /** Topics whose endpoint fails for the moment: with which code they are refused. */
+  readonly failing = new Map<string, ErrorCode>()
+  /** How often a topic was refused for that. */
+  refusals = 0
+  /** A topic that another connection follows is one too many on a WebSocket. */
+  isCrowded = false
   /** Tokens that are accepted; `null`: none is needed. */
   tokens: Set<string> | null = null
   stage: Stage = 'push'
@@ -142,6 +156,11 @@ export class ScriptedServer {
   #join(topic: string, { id, cursor }: Position): ServerMessage[] {
     const names = { topic, ...(id === undefined ? {} : { id }) }
     if (this.forbidden.has(topic)) return [{ type: 'error', ...names, code: 'forbidden', message: 'Not yours.' }]
+    const failure = this.failing.get(topic)
+    if (failure !== undefined) {
+      this.refusals += 1
+      return [{ type: 'error', ...names, code: failure, message: 'Not now.' }]
+    }
     const offset = cursor === undefined ? null : parseCursor(cursor).offset
     const started = { type: 'subscribed' as const, ...names, recovered: true }
     if (this.values.has(topic)) {
@@ -210,6 +229,11 @@ export class ScriptedServer {
         send([{ type: 'heartbeat', at: Date.now(), n: message.n }])
         break
       case 'subscribe':
+        if (this.isCrowded && [...this.#followers].some((other) => other.ids !== ids && other.ids.has(message.topic))) {
+          const { id, topic } = message
+          send([{ type: 'error', id, topic, code: 'too_many_topics', message: 'One too many.' }])
+          break
+        }
         ids.set(message.topic, message.id)
         send(this.#join(message.topic, message))
         break
@@ -299,7 +323,7 @@ export class ScriptedServer {
     if (poll === 'down' || (poll === 'break' && waitMs > 0)) return void response.destroy()
     if (poll === 'refuse') return void response.writeHead(502).end('<html>')
     const answer = (messages: ServerMessage[]): void => {
-      const entries = Object.entries(topics).filter(([topic]) => !this.forbidden.has(topic))
+      const entries = Object.entries(topics).filter(([topic]) => !this.forbidden.has(topic) && !this.failing.has(topic))
       const positions = entries.map(([topic, { cursor }]) => [topic, { cursor: cursor ?? formatCursor(epoch, 0) }])
       if (!response.headersSent) response.writeHead(200, { 'content-type': 'application/json' })
       response.end(JSON.stringify({ messages, topics: Object.fromEntries(positions), more: false }))

@@ -1,17 +1,21 @@
-import { formatCursor, hashValue, type EventMessage, type ServerMessage } from '@crossfade/protocol'
+import { formatCursor, hashValue, type ErrorCode, type EventMessage, type ServerMessage } from '@crossfade/protocol'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { TopicRegistry } from '../src/topics/topic-registry.ts'
+import { ManualClock } from './manual-clock.ts'
 
 const at = (offset: number): string => formatCursor('aaaaaaaaaaaa', offset)
 
 let registry: TopicRegistry
 let changes = 0
+let clock: ManualClock
 
 beforeEach(() => {
   changes = 0
+  clock = new ManualClock()
   registry = new TopicRegistry(
     () => (changes += 1),
     () => {},
+    { random: () => 1, setTimeout: clock.setTimeout, clearTimeout: clock.clearTimeout },
   )
 })
 
@@ -133,6 +137,72 @@ describe('followers of one topic', () => {
     registry.follow('t', {}, a.handlers)
     take({ type: 'unsubscribed', topic: 't', code: 'stage', message: 'off' })
     expect(a.told).toEqual(['end'])
+  })
+})
+
+describe('a subscription that is refused for the moment', () => {
+  const refuse = (code: ErrorCode = 'server_error'): void => take({ type: 'error', topic: 't', code, message: 'no' })
+  const id = (): string | undefined => registry.get('t')?.id
+
+  it.each(['server_error', 'overloaded', 'too_fast'] as const)(
+    'is asked for again from where it stood, and nobody hears of it (%s, R40)',
+    async (code) => {
+      const a = follower()
+      registry.follow('t', { cursor: at(3) }, a.handlers)
+      const before = id()
+      refuse(code)
+      expect(registry.get('t')).toMatchObject({ id: before, isWaiting: true, isLive: false })
+      await clock.advance(5_750)
+      expect(registry.get('t')).toMatchObject({ isWaiting: false, position: { cursor: at(3) } })
+      expect(id()).not.toBe(before)
+      expect([a.told, changes]).toEqual([[], 2])
+    },
+  )
+
+  it('is not asked for at once when it was too fast', async () => {
+    registry.follow('t', {}, follower().handlers)
+    refuse('too_fast')
+    await clock.advance(5_000)
+    expect(registry.get('t')?.isWaiting).toBe(true)
+  })
+
+  it('is asked for ever more seldom until it begins (R40)', async () => {
+    registry.follow('t', { cursor: at(3) }, follower().handlers)
+    const wait = async (ms: number): Promise<void> => {
+      refuse()
+      await clock.advance(ms - 1)
+      expect(registry.get('t')?.isWaiting).toBe(true)
+      await clock.advance(1)
+      expect(registry.get('t')?.isWaiting).toBe(false)
+    }
+    for (const ms of [750, 1_250, 2_250]) await wait(ms)
+    take({ type: 'subscribed', topic: 't', kind: 'log', cursor: at(3), recovered: true })
+    await wait(750)
+  })
+
+  it('is asked for in one go with the others that wait', () => {
+    registry.follow('t', {}, follower().handlers)
+    registry.follow('u', {}, follower().handlers)
+    for (const topic of ['t', 'u']) {
+      const asked = { id: registry.get(topic)?.id ?? '', cursor: undefined }
+      registry.take({ type: 'error', topic, code: 'overloaded', message: 'no' }, asked)
+    }
+    expect(clock.pending).toBe(1)
+  })
+
+  it('keeps its time whatever is read meanwhile (R8)', () => {
+    registry.follow('t', { cursor: at(1), hash: hashValue('x'), value: 'x' }, follower().handlers)
+    refuse()
+    const before = id()
+    registry.rest('t', { cursor: at(2), hash: hashValue('y'), value: 'y', askedIn: null, at: 5 }, null)
+    expect(registry.get('t')).toMatchObject({ id: before, isWaiting: true, position: { cursor: at(2) } })
+  })
+
+  it('is asked for no more when it was left', () => {
+    const end = registry.follow('t', {}, follower().handlers)
+    refuse()
+    end()
+    expect(clock.pending).toBe(0)
   })
 })
 

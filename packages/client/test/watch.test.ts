@@ -313,6 +313,21 @@ describe('watch() at push', () => {
     expect(endpoint.follows).toEqual(['t events', 't events'])
   })
 
+  it('polls while its topic fails, tells nobody of it, and comes back to push (R40)', async () => {
+    const endpoint = await pushed()
+    await endpoint.tell({ type: 'error', topic: 't', code: 'server_error', message: 'fails' })
+    endpoint.write({ n: 1 })
+    await endpoint.clock.advance(5_000)
+    expect(endpoint.shown.at(-1)).toEqual({ n: 1 })
+    await endpoint.begin()
+    endpoint.write({ n: 2 })
+    await endpoint.push()
+    await endpoint.clock.advance(30_000)
+    expect(endpoint.shown.at(-1)).toEqual({ n: 2 })
+    expect(endpoint.times).toEqual([0, 5_000])
+    expect(endpoint.errors).toEqual([])
+  })
+
   it('shows a slow read before the value that came after it', async () => {
     let slow = true
     const read = async (response: Response): Promise<unknown> => {

@@ -34,6 +34,7 @@ export class WatchedEndpoint<T = unknown> {
   readonly topics: TopicRegistry = new TopicRegistry(
     () => {},
     () => {},
+    { random: () => 0.5, setTimeout: this.clock.setTimeout, clearTimeout: this.clock.clearTimeout },
   )
   readonly watch: EndpointWatch<T>
   #release: (() => void)[] = []
@@ -54,7 +55,7 @@ export class WatchedEndpoint<T = unknown> {
         clientId: () => 'client',
         baseIs: () => {},
         follow: (topic, beginning, handlers) => this.#follow(topic, beginning, handlers),
-        isLive: () => this.isLive && this.topics.get('t') !== undefined,
+        isLive: () => this.isLive && this.topics.get('t')?.isLive === true,
         epochOf: (topic) => this.topics.get(topic)?.epoch ?? null,
         transport: () => 'websocket',
         rest: (topic, answer, asker) => this.topics.rest(topic, answer, asker),

@@ -27,6 +27,8 @@ export interface LinkPort {
   subscriptions(): Iterable<TopicSubscription>
   /** @param asked what the message answers. */
   message(message: ServerMessage, asked: Asked | undefined): void
+  /** What was asked for under this id is asked for again after a while. */
+  askLater(id: string): void
   changed(state: LinkState): void
 }
 
@@ -35,6 +37,10 @@ interface Attempt {
   readonly rung: number
   transport: Transport | null
   tokenFailed: boolean
+  /** As a climber: the ids of what it was refused. */
+  readonly refused: Set<string>
+  /** After the climb: the ids of what the old transport may have carried, too, when it was asked for. */
+  doubled: Set<string>
 }
 
 /** Runs the machine: opens and closes transports, waits, probes, climbs. */
@@ -150,7 +156,7 @@ export class LinkDriver {
 
   #launch(rung: number, place: (attempt: Attempt) => void): void {
     const { environment, timing, base } = this.#port
-    const attempt: Attempt = { rung, transport: null, tokenFailed: false }
+    const attempt: Attempt = { rung, transport: null, tokenFailed: false, refused: new Set(), doubled: new Set() }
     place(attempt)
     const name = this.#state.ladder[rung] as TransportName
     attempt.transport = opens[name]({
@@ -160,7 +166,7 @@ export class LinkDriver {
       hold: this.#hold,
       token: (refresh) => this.#token(attempt, refresh),
       subscriptions: () => this.#port.subscriptions(),
-      message: (message, asked) => this.#port.message(message, asked),
+      message: (message, asked) => this.#message(attempt, message, asked),
       proved: () => this.#enqueue(() => this.#proved(attempt)),
       ended: (end) => this.#enqueue(() => this.#ended(attempt, end)),
     })
@@ -175,6 +181,15 @@ export class LinkDriver {
       attempt.tokenFailed = true
       throw error
     }
+  }
+
+  /** What a climber is refused the transport beside it carries, and may be why (PROTOCOL §8): it is asked for again after the climb. */
+  #message(attempt: Attempt, message: ServerMessage, asked: Asked | undefined): void {
+    const refused = message.type === 'error' ? asked?.id : undefined
+    if (refused === undefined) this.#port.message(message, asked)
+    else if (attempt === this.#climber) attempt.refused.add(refused)
+    else if (attempt.doubled.delete(refused)) this.#port.askLater(refused)
+    else this.#port.message(message, asked)
   }
 
   #proved(attempt: Attempt): void {
@@ -232,6 +247,8 @@ export class LinkDriver {
     this.#climber = null
     this.#current = climber
     this.#step({ type: 'climbed', rung: climber.rung })
+    climber.doubled = new Set([...this.#port.subscriptions()].map(({ id }) => id))
+    for (const id of climber.refused) this.#port.askLater(id)
     climber.transport?.sync()
     old?.transport?.close()
   }

@@ -61,6 +61,10 @@ export class TopicSubscription {
   id: string = nextId()
   /** The server has accepted it on the present connection. */
   isLive = false
+  /** It was refused for the moment, and is not to be asked for now. */
+  isWaiting = false
+  /** How often in a row it was refused. */
+  refusals = 0
 
   /** @param changed it is to be subscribed anew, under its new id. */
   constructor(topic: string, beginning: Beginning, handlers: SubscriptionHandlers, changed: () => void) {
@@ -100,6 +104,18 @@ export class TopicSubscription {
       ...(cursor === null && this.#history !== undefined ? { history: this.#history } : {}),
       ...(this.#mode === 'changes' ? { mode: 'changes' } : {}),
     }
+  }
+
+  /** The server carries it. */
+  accepted(): void {
+    this.isLive = true
+    this.refusals = 0
+  }
+
+  /** The time to ask for it again has come. */
+  resume(): void {
+    this.isWaiting = false
+    this.#again()
   }
 
   /** Takes a message of this topic. */
@@ -148,7 +164,7 @@ export class TopicSubscription {
 
   #start({ kind, cursor, recovered }: Subscribed, asked: Asked): void {
     this.#kind = kind
-    this.isLive = true
+    this.accepted()
     // Another transport, or a REST answer, has brought it further than where this one was asked to begin.
     const hasMoved = this.#state.cursor !== null && this.#state.cursor !== asked.cursor
     if (this.#isValue) this.#state = applyStart(this.#state, recovered, hasMoved)
@@ -210,6 +226,7 @@ export class TopicSubscription {
   }
 
   #again(): void {
+    if (this.isWaiting) return
     this.id = nextId()
     this.isLive = false
     this.#changed()

@@ -1,7 +1,21 @@
-import { isUpTo, parseCursor, type CrossfadeError, type EventMessage, type ServerMessage } from '@crossfade/protocol'
+import {
+  isUpTo,
+  parseCursor,
+  type CrossfadeError,
+  type ErrorCode,
+  type EventMessage,
+  type ServerMessage,
+} from '@crossfade/protocol'
+import { backoffMs } from '../backoff.ts'
+import type { Environment, Timer } from '../environment.ts'
 import { TopicSubscription, type Beginning, type SubscriptionHandlers } from './subscription.ts'
 import type { Asked } from '../transports/asked-topics.ts'
 import type { RestAnswer } from './value-state.ts'
+
+/** What passes: such a refusal ends nothing (PROTOCOL §6). */
+const passing = new Set<ErrorCode>(['server_error', 'overloaded', 'too_fast'])
+/** At least so long the client is silent that was too fast. */
+const tooFastMs = 5_000
 
 /** Somebody who follows a topic. */
 interface Follower {
@@ -21,11 +35,18 @@ export class TopicRegistry {
   readonly #shared = new Map<string, Shared>()
   readonly #changed: () => void
   readonly #drifted: (topic: string) => void
+  readonly #environment: Pick<Environment, 'random' | 'setTimeout' | 'clearTimeout'>
+  #retry: Timer | null = null
 
   /** @param changed what is wanted is another. */
-  constructor(changed: () => void, drifted: (topic: string) => void) {
+  constructor(
+    changed: () => void,
+    drifted: (topic: string) => void,
+    environment: Pick<Environment, 'random' | 'setTimeout' | 'clearTimeout'>,
+  ) {
     this.#changed = changed
     this.#drifted = drifted
+    this.#environment = environment
   }
 
   /** What is to be subscribed. */
@@ -41,7 +62,32 @@ export class TopicRegistry {
   take(message: ServerMessage, asked: Asked | undefined): void {
     if (!('topic' in message) || message.topic === undefined) return
     const subscription = this.get(message.topic)
-    if (subscription !== undefined && subscription.id === asked?.id) subscription.take(message, asked)
+    if (subscription === undefined || subscription.id !== asked?.id) return
+    if (message.type === 'error' && passing.has(message.code)) this.askLater(asked.id, message.code)
+    else subscription.take(message, asked)
+  }
+
+  /** It is asked for again after a while (R40), in one go with what waits already. */
+  askLater(id: string, code?: ErrorCode): void {
+    const { random, setTimeout } = this.#environment
+    const subscription = [...this.subscriptions()].find((candidate) => candidate.id === id)
+    if (subscription === undefined) return
+    subscription.isLive = false
+    subscription.isWaiting = true
+    this.#retry ??= setTimeout(
+      () => {
+        this.#retry = null
+        for (const waiting of this.subscriptions()) if (waiting.isWaiting) waiting.resume()
+      },
+      (code === 'too_fast' ? tooFastMs : 0) + backoffMs(subscription.refusals, random),
+    )
+    subscription.refusals += 1
+  }
+
+  /** Nothing is asked for any more. */
+  close(): void {
+    if (this.#retry !== null) this.#environment.clearTimeout(this.#retry)
+    this.#retry = null
   }
 
   /**
@@ -120,10 +166,8 @@ export class TopicRegistry {
     const shared = this.#shared.get(topic)
     if (!shared?.followers.delete(handlers)) return
     const { followers, subscription } = shared
-    if (followers.size === 0) {
-      this.#shared.delete(topic)
-      this.#changed()
-    } else if (subscription.mode === 'events' && [...followers.values()].every(({ wantsChanges }) => wantsChanges)) {
+    if (followers.size === 0) this.#drop(topic)
+    else if (subscription.mode === 'events' && [...followers.values()].every(({ wantsChanges }) => wantsChanges)) {
       // Nobody wants the data any more.
       const { cursor } = subscription
       subscription.restart({ ...(cursor === null ? {} : { cursor }), mode: 'changes' })
@@ -165,9 +209,14 @@ export class TopicRegistry {
   #end(topic: string, error: CrossfadeError | null): void {
     const shared = this.#shared.get(topic)
     if (shared === undefined) return
-    this.#shared.delete(topic)
-    this.#changed()
+    this.#drop(topic)
     this.#tell(shared, (handlers) => handlers.onEnd?.(error))
+  }
+
+  #drop(topic: string): void {
+    this.#shared.delete(topic)
+    if (this.#shared.size === 0) this.close()
+    this.#changed()
   }
 }
 

@@ -9,14 +9,14 @@ export interface Asked {
 
 /** All that one request asked for: what its answer brings belongs to that, whatever is wanted by then. */
 export class AskedTopics {
-  /** The body's `topics`. */
+  /** The body's `topics`; without those whose time has not come. */
   readonly topics: Readonly<Record<string, TopicPosition>>
   readonly #asked = new Map<string, Asked>()
 
   constructor(subscriptions: Iterable<TopicSubscription>) {
     const topics: [string, TopicPosition][] = []
-    for (const { topic, id, position } of subscriptions) {
-      topics.push([topic, position])
+    for (const { topic, id, position, isWaiting } of subscriptions) {
+      if (!isWaiting) topics.push([topic, position])
       this.#asked.set(topic, { id, cursor: position.cursor })
     }
     this.topics = Object.fromEntries(topics)

@@ -124,8 +124,10 @@ class PollTransport implements Transport {
     }
     this.#deliver(poll, answer)
     const { timing } = this.#port
+    // While no topic is carried nothing is held.
+    const wasHeld = this.#holds && Object.keys(answer.topics).length > 0
     if (answer.more && answer.messages.length > 0) this.#next(0)
-    else this.#next(this.#holds || this.#isBehind(poll) ? timing.pollSpacingMs : timing.shortPollMs)
+    else this.#next(wasHeld || this.#isBehind(poll) ? timing.pollSpacingMs : timing.shortPollMs)
   }
 
   /** Whether what is wanted has changed since this poll. */
@@ -135,7 +137,7 @@ class PollTransport implements Transport {
 
   #deliver({ asked }: Poll, answer: PollAnswer): void {
     for (const subscription of this.#port.subscriptions()) {
-      if (asked.has(subscription) && answer.topics[subscription.topic] !== undefined) subscription.isLive = true
+      if (asked.has(subscription) && answer.topics[subscription.topic] !== undefined) subscription.accepted()
     }
     for (const message of answer.messages) this.#port.message(message, asked.of(message))
   }

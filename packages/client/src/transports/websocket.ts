@@ -105,8 +105,8 @@ class WebSocketTransport implements Transport {
     for (const [topic, { id }] of this.#sent) {
       if (!wanted.has(topic)) say({ type: 'unsubscribe', id }, () => this.#sent.delete(topic))
     }
-    for (const [topic, { id, position }] of wanted) {
-      if (this.#sent.get(topic)?.id === id) continue
+    for (const [topic, { id, position, isWaiting }] of wanted) {
+      if (isWaiting || this.#sent.get(topic)?.id === id) continue
       const asked: Asked = { id, cursor: position.cursor }
       say({ type: 'subscribe', id, topic, ...position }, () => this.#sent.set(topic, asked))
     }
