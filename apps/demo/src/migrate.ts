@@ -34,6 +34,8 @@ const tables = `
   CREATE INDEX IF NOT EXISTS messages_room ON messages (room, id);
   -- A notification that moves to another user must leave the first one's topic: the old row says whose it was.
   ALTER TABLE notifications REPLICA IDENTITY FULL;
+  -- So must a message that moves to another room.
+  ALTER TABLE messages REPLICA IDENTITY FULL;
 `
 
 const seed = `

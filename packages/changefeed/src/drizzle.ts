@@ -3,4 +3,4 @@
  *
  * @module
  */
-export { changes, deletes, inserts, updates, type RuleOptions } from './drizzle/rules.ts'
+export { changes, deletes, inserts, rewrites, updates, type RuleOptions } from './drizzle/rules.ts'

@@ -4,14 +4,14 @@ import type { WatchedTable } from './change-feed.ts'
 /** Topic parameters of a row, or `all` when the source did not send what they depend on. */
 export type TopicParams = Readonly<Record<string, string>> | 'all'
 
-/** Which changes of a table touch which topics of a route. Made by `changes`, `inserts`, `updates` and `deletes` of `@crossfade/changefeed/drizzle`. */
+/** Which changes of a table touch which topics of a route. Made by `changes`, `inserts`, `updates`, `deletes` and `rewrites` of `@crossfade/changefeed/drizzle`. */
 export interface ChangeRule {
   readonly table: WatchedTable
   readonly ops: readonly Operation[]
   /** Name of the event on a log topic. */
   readonly event?: string
   params(row: Row): TopicParams
-  /** Log topics: the event's data. */
+  /** Log topics: the event's data. Without it the change rewrites the list, and clients read it again. */
   data?(row: Row): unknown
 }
 

@@ -11,7 +11,7 @@ import {
   timestamp,
 } from 'drizzle-orm/pg-core'
 import { describe, expect, expectTypeOf, it } from 'vitest'
-import { changes, deletes, inserts, updates } from '../src/drizzle.ts'
+import { changes, deletes, inserts, rewrites, updates } from '../src/drizzle.ts'
 import { touched, unsent, type RowChange } from '../src/index.ts'
 
 const upper = customType<{ data: string; driverData: string }>({
@@ -74,6 +74,13 @@ describe('a rule', () => {
     expect(inserts(orders, (order) => ({ customer: order.customer })).table.routing).toEqual([])
     expect(updates(orders, (order) => ({ customer: order.customer })).table.routing).toEqual(['customer_id'])
     expect(deletes(orders).ops).toEqual(['delete'])
+  })
+
+  it('that says a list is rewritten has no events, and routes by both rows', () => {
+    const rule = rewrites(orders, (order) => ({ customer: order.customer }))
+    expect('data' in rule).toBe(false)
+    expect(rule.ops).toEqual(['update', 'delete', 'truncate'])
+    expect(rule.table.routing).toEqual(['customer_id'])
   })
 
   it('gives topic functions and data the row that Drizzle infers', () => {

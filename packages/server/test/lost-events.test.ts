@@ -151,3 +151,37 @@ it('a row of which a rule cannot say the topic loads all values of the route aga
     .toEqual([{ version: 1 }, { version: 1 }, { version: 2 }, { version: 2 }])
   expect(logged.map(({ err }) => err.message)).toEqual([expect.stringMatching(/"rooms\/:room".*null.*loaded again/)])
 })
+
+describe('a list that is rewritten', () => {
+  const rewrite: Partial<ChangeRule> = { ops: ['update', 'delete', 'truncate'] }
+
+  beforeEach(async () => {
+    const events = rule('messages', { ops: ['insert'], data: (row) => row['text'] })
+    app.crossfade.log('rooms/:room', { public: true, event: 'said', on: [events, rule('messages', rewrite)] })
+    app.crossfade.log('orders', { public: true, event: 'ordered', on: [rule('orders', { data: (row) => row })] })
+    await listen('rooms/a', 'rooms/b', 'rooms/c', 'orders')
+  })
+
+  it('is read again by those who have it, once for a transaction, and by who had it before (R4)', async () => {
+    await feed.emit([
+      said('a', 'one'),
+      change('delete', { room: 'a' }),
+      { table: 'public.messages', op: 'update', before: { room: 'a' }, after: { room: 'b', text: 'moved' } },
+    ])
+    expect(await heard()).toEqual({ 'rooms/a': ['reset'], 'rooms/b': ['reset'], orders: [end] })
+    const resets = socket.messages.flatMap((message) => (message.type === 'reset' ? [message] : []))
+    for (const { topic, cursor } of resets) {
+      socket.send({ type: 'subscribe', id: 'after', topic, cursor })
+      expect(await socket.next('subscribed')).toMatchObject({ topic, recovered: true })
+    }
+    const earlier = resets[0]?.cursor.replace(/\d{12}$/, '000000000001')
+    socket.send({ type: 'subscribe', id: 'before', topic: 'rooms/a', cursor: earlier })
+    expect(await socket.next('subscribed')).toMatchObject({ topic: 'rooms/a', recovered: false })
+  })
+
+  it('is every list of the route when the table is emptied, or the rows do not say which', async () => {
+    await feed.emit([change('truncate', null)])
+    const all = { 'rooms/a': ['reset'], 'rooms/b': ['reset'], 'rooms/c': ['reset'], orders: [end] }
+    expect(await heard()).toEqual(all)
+  })
+})

@@ -1,4 +1,4 @@
-import { inserts } from '@crossfade/changefeed/drizzle'
+import { inserts, rewrites } from '@crossfade/changefeed/drizzle'
 import { and, asc, desc, eq, gt } from 'drizzle-orm'
 import type { FastifyInstance } from 'fastify'
 import type { Database } from '../database.ts'
@@ -40,7 +40,10 @@ export function registerRooms(app: FastifyInstance, database: Database): void {
           event: 'message',
           feature: 'chat',
           paging: ['after', 'limit'],
-          on: [inserts(messages, (message) => ({ room: message.room }), { data: messageItem })],
+          on: [
+            inserts(messages, (message) => ({ room: message.room }), { data: messageItem }),
+            rewrites(messages, (message) => ({ room: message.room })),
+          ],
         },
       },
     },

@@ -45,18 +45,48 @@ export function deletes<T extends Table>(table: T, params?: ParamsOf<T>, options
   return ruleOf(table, ['delete'], params, options)
 }
 
+/**
+ * For a log topic: rows that are edited, deleted or moved elsewhere, of which no event tells. Its clients read the endpoint again, all of
+ * them at once, so this is for what happens now and then.
+ *
+ * @param params as for `changes`. A row that moves reaches the topic that it leaves and the one that it enters.
+ * @throws CrossfadeError `invalid_options` when `table` is no Drizzle table.
+ */
+export function rewrites<T extends Table>(
+  table: T,
+  params?: ParamsOf<T>,
+  options: Pick<RuleOptions<T>, 'casing'> = {},
+): ChangeRule {
+  return routing(table, ['update', 'delete', 'truncate'], params, options)
+}
+
 type Params = (row: object) => Readonly<Record<string, string | number>>
 
 function ruleOf<T extends Table>(
   table: T,
   ops: readonly Operation[],
-  paramsOfRow: ParamsOf<T> = () => ({}),
+  params?: ParamsOf<T>,
   options: RuleOptions<T> = {},
+): ChangeRule {
+  const description = describeTable(table, options.casing)
+  const data = options.data ?? rowAsJson
+  return {
+    ...routing(table, ops, params, options),
+    ...(options.event === undefined ? {} : { event: options.event }),
+    data: (row) => data(typedRow(description, row) as InferSelectModel<T>),
+  }
+}
+
+/** Which changes touch which topics, without what is said of them. */
+function routing<T extends Table>(
+  table: T,
+  ops: readonly Operation[],
+  paramsOfRow: ParamsOf<T> = () => ({}),
+  options: Pick<RuleOptions<T>, 'casing'> = {},
 ): ChangeRule {
   const description = describeTable(table, options.casing)
   const params = paramsOfRow as unknown as Params
   const rows = routingRows(description)
-  const data = options.data ?? rowAsJson
   return {
     table: {
       schema: description.schema,
@@ -66,9 +96,7 @@ function ruleOf<T extends Table>(
       routing: ops.some((op) => op === 'update' || op === 'delete') ? columnsRead(description, params) : [],
     },
     ops,
-    ...(options.event === undefined ? {} : { event: options.event }),
     params: (row) => topicParams(params, rows, row),
-    data: (row) => data(typedRow(description, row) as InferSelectModel<T>),
   }
 }
 

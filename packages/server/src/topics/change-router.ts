@@ -94,7 +94,7 @@ export class ChangeRouter {
 
   async #append(route: Route, change: RowChange, batch: ChangeBatch, index: number, losses: Losses): Promise<void> {
     const { definition, rule, order } = route
-    if (rule.data === undefined) return
+    if (rule.data === undefined) return rewritten(route, change, losses)
     const row = change.after ?? change.before
     // A table was emptied: clients must read again, and no row says of which topics.
     if (row === null) return losses.add(route, null)
@@ -156,6 +156,15 @@ function nameOf(definition: TopicDefinition, params: Readonly<Record<string, str
     return definition.pattern.expand(params)
   } catch {
     return null
+  }
+}
+
+/** A list that is changed otherwise than by events: whoever has it reads it again. */
+function rewritten(route: Route, change: RowChange, losses: Losses): void {
+  const { before, after } = touchedBy(route, change, losses)
+  for (const params of [before, after]) {
+    const topic = params === null || params === 'all' ? null : nameOf(route.definition, params)
+    if (params === 'all' || topic !== null) losses.add(route, topic)
   }
 }
 
