@@ -59,12 +59,12 @@ function onSubmit(selector: string, send: (fields: FormData) => Promise<unknown>
 }
 
 async function showHowToWrite(): Promise<void> {
-  const { databaseUrl } = (await (await fetch('/demo/info')).json()) as { databaseUrl: string }
+  const { databaseUrl } = (await (await fetch('/demo/info')).json()) as { databaseUrl: string | null }
   find('#psql').append(
     element(
       'span',
       {},
-      `psql ${databaseUrl}\nUPDATE orders SET status = 'shipped', version = version + 1, updated_at = now() WHERE id = 1;`,
+      `psql ${databaseUrl ?? '"$DATABASE_URL"'}\nUPDATE orders SET status = 'shipped', version = version + 1, updated_at = now() WHERE id = 1;`,
     ),
   )
 }

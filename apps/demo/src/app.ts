@@ -2,6 +2,7 @@ import { postgresReplication } from '@crossfade/changefeed/postgres-replication'
 import crossfade from '@crossfade/server'
 import Fastify, { type FastifyError, type FastifyInstance } from 'fastify'
 import { openDatabase } from './database.ts'
+import { withoutPassword } from './database-url.ts'
 import { principalOf, registerIdentity, Tokens } from './identity.ts'
 import { Middlebox } from './middlebox.ts'
 import { migrate } from './migrate.ts'
@@ -17,6 +18,8 @@ import { registerStages } from './stages.ts'
 /** What the demo is started with. */
 export interface AppOptions {
   readonly databaseUrl: string
+  /** Whether it is the demo's own, whose password is no secret. Default `false`: visitors are shown the URL without it. */
+  readonly isOwnDatabase?: boolean
   /** Whether other people's work is simulated. */
   readonly simulate: boolean
   /** Name of the replication slot. Default `crossfade_demo`. */
@@ -56,12 +59,17 @@ export async function buildApp(options: AppOptions): Promise<{ app: FastifyInsta
   registerRooms(app, database)
   registerPrices(app, database)
   registerStages(app)
-  if (options.pageFolder !== null) await registerPage(app, options.pageFolder, options.databaseUrl)
+  if (options.pageFolder !== null) await registerPage(app, options.pageFolder, shownUrl(options))
   if (options.simulate) {
     const stop = simulate(database)
     app.addHook('preClose', async () => stop())
   }
   return { app, operatorToken: tokens.operator }
+}
+
+/** The database's URL as any visitor may see it. */
+function shownUrl({ databaseUrl, isOwnDatabase }: AppOptions): string | null {
+  return isOwnDatabase === true ? databaseUrl : withoutPassword(databaseUrl)
 }
 
 /** Text that PostgreSQL cannot hold, such as the character 0: its `character_not_in_repertoire`. */

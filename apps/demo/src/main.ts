@@ -29,7 +29,9 @@ async function main(): Promise<void> {
   if (ending !== null) return
   console.log(`Database ${databaseUrl}`)
   const pageFolder = await buildPage()
-  const building = buildApp({ databaseUrl, simulate: DEMO_SIMULATE !== '0', pageFolder }).catch((error: unknown) => {
+  const isOwnDatabase = DATABASE_URL === undefined
+  const simulate = DEMO_SIMULATE !== '0'
+  const building = buildApp({ databaseUrl, isOwnDatabase, simulate, pageFolder }).catch((error: unknown) => {
     throw explain(error, databaseUrl)
   })
   cleanups.push(() => building.then(({ app }) => app.close(), isTold))

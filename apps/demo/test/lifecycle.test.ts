@@ -71,6 +71,7 @@ it('prints where it is, each on a line alone, and ends with 0 on SIGTERM to npm 
   expect(demo.output()).toMatch(/^Crossfade demo ready on http:\/\/127\.0\.0\.1:\d+$/m)
   expect(demo.output()).toMatch(/^Operator token \S+$/m)
   expect(await (await fetch(demo.origin)).text()).toContain('<title>Crossfade')
+  expect(await (await fetch(`${demo.origin}/demo/info`)).json()).toEqual({ databaseUrl: demo.databaseUrl })
   process.kill(demo.pid, 'SIGTERM')
   expect(await demo.exitCode(endMs)).toBe(0)
   await expectNothingLeft(demo)
