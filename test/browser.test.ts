@@ -93,6 +93,34 @@ describe('the page', () => {
     expect(demo.errors).toEqual([])
   })
 
+  it('shows a dash for what has no number, time or text, and goes on', async () => {
+    const { database } = product
+    const price = (side: string, symbol: string) =>
+      demo.page.locator(`[data-side="${side}"] [data-testid="price-${symbol}"] span:last-child`)
+    await carriedBy('WebSocket')
+    try {
+      await database.query(`UPDATE prices SET price = 'NaN' WHERE symbol = 'ACME'`)
+      await database.query(`UPDATE prices SET price = '-Infinity' WHERE symbol = 'INITECH'`)
+      await database.query(
+        `UPDATE orders SET status = ' ', updated_at = 'infinity', version = version + 1 WHERE id = 1`,
+      )
+      await database.query(`UPDATE prices SET price = 47.11 WHERE symbol = 'GLOBEX'`)
+      for (const side of ['push', 'poll']) {
+        await expect.poll(() => price(side, 'GLOBEX').innerText(), { timeout: 10_000 }).toBe('47.11')
+        for (const symbol of ['ACME', 'INITECH']) expect(await price(side, symbol).innerText()).toBe('–')
+        await demo.page.locator(`[data-side="${side}"] .order small`, { hasText: /, –$/ }).waitFor()
+        expect(await demo.page.locator(`[data-side="${side}"] .order .status`).innerText()).toBe('–')
+      }
+    } finally {
+      await database.query(`UPDATE prices SET price = 20 WHERE symbol IN ('ACME', 'INITECH')`)
+      await database.query(`UPDATE orders SET status = 'new', updated_at = now(), version = version + 1 WHERE id = 1`)
+    }
+    for (const side of ['push', 'poll'])
+      await expect.poll(() => price(side, 'ACME').innerText(), { timeout: 10_000 }).toBe('20.00')
+    await showTime(1, 'poll')
+    expect(demo.errors).toEqual([])
+  })
+
   it('changes through its own buttons and forms', async () => {
     await demo.order('push', 2).locator('.status').click()
     await demo.page.locator('#say input').fill('From the form')

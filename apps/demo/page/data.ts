@@ -5,26 +5,28 @@ export interface Order {
   quantity: number
   status: string
   version: number
-  updatedAt: string
+  /** `null`: what JSON has no time for, such as PostgreSQL's `infinity`. */
+  updatedAt: string | null
 }
 export interface Board {
   orders: Order[]
 }
 export interface Notifications {
   unread: number
-  latest: { id: number; text: string; readAt: string | null; createdAt: string }[]
+  latest: { id: number; text: string; readAt: string | null; createdAt: string | null }[]
 }
 export interface Message {
   id: number
   author: string
   text: string
-  at: string
+  at: string | null
 }
 export interface Chat {
   messages: Message[]
 }
 export interface Prices {
-  prices: Record<string, number>
+  /** `null`: what JSON has no number for, such as NaN. */
+  prices: Record<string, number | null>
 }
 
 /** Messages that the chat shows. */

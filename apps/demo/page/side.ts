@@ -1,6 +1,7 @@
 import type { Board, Chat, Message, Notifications, Order, Prices } from './data.ts'
 import { element, fill } from './element.ts'
 import type { Meter } from './meter.ts'
+import { direction, shownPrice, shownText, shownTime } from './shown.ts'
 
 /** One half of the page: shows what it is given, however it came. */
 export class Side {
@@ -13,7 +14,7 @@ export class Side {
   readonly #notifications = element('ul', { class: 'list' })
   readonly #chat = element('ul', { class: 'list chat' })
   #orders = new Map<number, Order>()
-  #prices: Record<string, number> = {}
+  #prices: Prices['prices'] = {}
 
   /** @param open opens an order's page; not chosen: the first one there is. */
   constructor(root: HTMLElement, meter: Meter, open: (id: number, isChosen: boolean) => void) {
@@ -45,7 +46,7 @@ export class Side {
     for (const order of orders) {
       const known = before.get(order.id)
       if (known === undefined || known.version !== order.version)
-        this.#meter.delay(Date.now() - Date.parse(order.updatedAt))
+        this.#meter.delay(Date.now() - Date.parse(order.updatedAt ?? ''))
     }
   }
 
@@ -55,10 +56,10 @@ export class Side {
     const line = element(
       'p',
       { class: isNews ? 'fresh' : '' },
-      element('b', {}, `#${id} ${item}`),
+      element('b', {}, `#${id} ${shownText(item)}`),
       element('span', {}, `× ${quantity}`),
-      element('span', { class: 'status' }, status),
-      element('small', {}, `version ${version}, ${new Date(updatedAt).toLocaleTimeString()}`),
+      element('span', { class: 'status' }, shownText(status)),
+      element('small', {}, `version ${version}, ${shownTime(updatedAt)}`),
     )
     fill(this.#order, [line])
   }
@@ -67,9 +68,14 @@ export class Side {
     const before = this.#prices
     this.#prices = prices
     const rows = Object.entries(prices).map(([symbol, price]) => {
-      const moved = price - (before[symbol] ?? price)
-      const direction = moved > 0 ? 'up' : moved < 0 ? 'down' : ''
-      return element('div', {}, element('span', {}, symbol), element('span', { class: direction }, price.toFixed(2)))
+      const moved = direction(before[symbol], price)
+      const tone = moved > 0 ? 'up' : moved < 0 ? 'down' : ''
+      return element(
+        'div',
+        { 'data-testid': `price-${symbol}` },
+        element('span', {}, shownText(symbol)),
+        element('span', { class: tone }, shownPrice(price)),
+      )
     })
     fill(this.#ticker, rows)
   }
@@ -78,7 +84,9 @@ export class Side {
     this.#badge.textContent = String(unread)
     const items = latest
       .slice(0, 4)
-      .map((notification) => element('li', { class: notification.readAt === null ? '' : 'read' }, notification.text))
+      .map((notification) =>
+        element('li', { class: notification.readAt === null ? '' : 'read' }, shownText(notification.text)),
+      )
     fill(this.#notifications, items.length > 0 ? items : [element('li', { class: 'empty' }, 'Nothing yet.')])
   }
 
@@ -89,9 +97,13 @@ export class Side {
   #row(order: Order, known: Order | undefined): HTMLElement {
     const isNews = known !== undefined && known.version !== order.version
     const next = order.status === 'new' ? 'packing' : order.status === 'packing' ? 'shipped' : 'done'
-    const status = element('button', { class: 'status', type: 'button', title: `Set to ${next}` }, order.status)
+    const status = element(
+      'button',
+      { class: 'status', type: 'button', title: `Set to ${next}` },
+      shownText(order.status),
+    )
     status.addEventListener('click', () => void advance(order.id, next))
-    const link = element('button', { class: 'link', type: 'button', title: 'Open its page' }, order.item)
+    const link = element('button', { class: 'link', type: 'button', title: 'Open its page' }, shownText(order.item))
     link.addEventListener('click', () => this.#open(order.id, true))
     return element(
       'tr',
@@ -116,8 +128,8 @@ function line(message: Message): HTMLElement {
   return element(
     'li',
     { 'data-testid': `message-${message.id}` },
-    element('b', {}, message.author),
-    element('span', {}, message.text),
+    element('b', {}, shownText(message.author)),
+    element('span', {}, shownText(message.text)),
   )
 }
 
