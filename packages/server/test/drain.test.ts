@@ -18,3 +18,21 @@ it('closes although a hook refused an upgrade and the client kept its socket (D7
   await app.close()
   socket.destroy()
 })
+
+it('answers what it holds at once, so that nobody is cut off and nothing waits (R26)', async () => {
+  const app = Fastify()
+  await app.register(crossfade)
+  app.get('/value', { config: { crossfade: { topic: 'value', audience: 'public' } } }, () => ({ v: 1 }))
+  app.get('/list', { config: { crossfade: { log: 'list', key: 'id' } } }, () => [])
+  const origin = await app.listen({ host: '127.0.0.1', port: 0 })
+  const held = await Promise.all(
+    ['/value', '/list'].map(async (path) => {
+      const etag = (await fetch(origin + path)).headers.get('etag') ?? ''
+      return { answer: fetch(origin + path, { headers: { prefer: 'wait=20', 'if-none-match': etag } }) }
+    }),
+  )
+  await expect.poll(async () => (await fetch(`${origin}/crossfade/health`)).json()).toMatchObject({ connections: 2 })
+  const closed = app.close()
+  for (const { answer } of held) expect((await answer).status).toBe(304)
+  await closed
+})

@@ -133,7 +133,7 @@ describe('a hostile WebSocket client (D8)', () => {
       [['orders/1'], 'invalid_topic'],
       ['__proto__', 'unknown_topic'],
       ['constructor/prototype', 'unknown_topic'],
-      ['orders/1?admin=1', 'forbidden'],
+      ['orders/1?admin=1', 'invalid_topic'],
       ['orders/1%2F..%2F2', 'forbidden'],
       ['orders/__proto__', 'forbidden'],
       ['orders/404', 'forbidden'],
@@ -145,6 +145,18 @@ describe('a hostile WebSocket client (D8)', () => {
     expect(ofType(socket.messages, 'subscribed')).toEqual([])
     expect(await health()).toMatchObject({ topics: 0 })
   })
+})
+
+it("is told of another's topic what it is told of none (R52)", async () => {
+  await open()
+  const socket = await Socket.greet(origin, 'ann-token')
+  const told: string[] = []
+  for (const topic of ['users/bob/notes', 'users/nobody/notes', 'orders/404']) {
+    socket.send({ type: 'subscribe', id: 'x', topic })
+    const { code, message } = await socket.next('error')
+    told.push(`${code}: ${message.replace(topic, 'TOPIC')}`)
+  }
+  expect(new Set(told)).toEqual(new Set(['forbidden: The topic "TOPIC" is not yours to read, or does not exist.']))
 })
 
 describe('a hostile HTTP client (D8, D9)', () => {

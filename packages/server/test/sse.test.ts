@@ -119,6 +119,27 @@ describe('Server-Sent Events', () => {
     expect((await Stream.post({}, { authorization: 'Bearer wrong' })).response.status).toBe(401)
   })
 
+  it('says so when the token of who wants a stream or a held answer is bad, and leaves a plain request to the endpoint (§6)', async () => {
+    const wrong = { authorization: 'Bearer wrong' }
+    for (const wish of [{ accept: 'text/event-stream' }, { prefer: 'wait=20', 'if-none-match': '"x"' }]) {
+      const answer = await fetch(`${origin}/api/orders/1`, { headers: { ...wrong, ...wish } as Record<string, string> })
+      expect([answer.status, await answer.json()]).toMatchObject([401, { code: 'unauthenticated' }])
+    }
+    expect((await fetch(`${origin}/api/orders/1`, { headers: wrong })).status).toBe(200)
+  })
+
+  it.each([
+    ['text/event-stream', true],
+    ['application/json;q=0.5, Text/Event-Stream', true],
+    ['*/*', false],
+    ['application/json, text/event-stream;q=0', false],
+    ['application/json, text/event-stream; q=0.1', false],
+  ])('streams to who accepts "%s": %s (RFC 9110 §12.5.1)', async (accept, streams) => {
+    const stream = await Stream.open('/api/orders/1', { headers: { accept } })
+    expect(stream.response.headers.get('content-type')?.startsWith('text/event-stream')).toBe(streams)
+    stream.close()
+  })
+
   it('announces the drain and ends (R26)', async () => {
     const stream = await Stream.post({ 'orders/1': {} })
     await expect.poll(() => stream.messages.length).toBeGreaterThan(0)

@@ -1,7 +1,8 @@
 import { assertTopic, CrossfadeError, parseCursor, type ErrorCode } from '@crossfade/protocol'
-import type { Access } from '../identity/access.ts'
+import { refusalOf, type Access } from '../identity/access.ts'
 import type { Identity } from '../identity/principal.ts'
 import { topicKey } from '../topics/definition.ts'
+import { EndpointFailure } from '../topics/endpoint-runner.ts'
 import type { Hub } from '../topics/hub.ts'
 import type { TopicPlace } from '../topics/live-topic.ts'
 import { LogTopic } from '../topics/log-topic.ts'
@@ -100,7 +101,7 @@ export class Session {
   refuse(error: unknown, topic?: string, id?: string): void {
     if (!(error instanceof CrossfadeError)) this.#ports.report(error, `subscription to ${topic ?? 'a topic'}`)
     const code: ErrorCode = error instanceof CrossfadeError ? error.code : 'server_error'
-    const message = error instanceof CrossfadeError ? error.message : 'The server failed. Try again later.'
+    const message = error instanceof CrossfadeError ? messageOf(error, topic) : 'The server failed. Try again later.'
     this.#outlet.send({
       type: 'error',
       code,
@@ -153,6 +154,13 @@ export class Session {
     topic.detach(subscription)
     this.#ports.access.unwatch(topic.place, subscription)
   }
+}
+
+/** Which status the endpoint gave would tell whether there is something. */
+function messageOf(error: CrossfadeError, topic: string | undefined): string {
+  return error.code === 'forbidden' && error instanceof EndpointFailure && topic !== undefined
+    ? refusalOf(topic)
+    : error.message
 }
 
 /** Whether these credentials lead to this very answer: another group's, or another language's, is another place. */

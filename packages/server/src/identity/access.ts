@@ -152,7 +152,7 @@ export class Access {
     const allowed = definition.authorize
       ? await definition.authorize({ principal: identity.principal, params, topic: name })
       : (await this.#runner.run(urlOfTopic(definition, params, name), identity.headers)).topicKey === place.key
-    if (!allowed) throw new CrossfadeError('forbidden', `The topic "${name}" is not yours to read, or does not exist.`)
+    if (!allowed) throw new CrossfadeError('forbidden', refusalOf(name))
   }
 
   async #recheck(watch: Watch): Promise<void> {
@@ -169,7 +169,7 @@ export class Access {
         if (!this.#isGranted(place, identity)) watch.dueAt = Math.min(watch.dueAt, performance.now() + tickMs)
         return
       }
-      for (const subscriber of watch.subscribers) subscriber.end('forbidden', error.message)
+      for (const subscriber of watch.subscribers) subscriber.end('forbidden', refusalOf(place.name))
     }
   }
 
@@ -185,6 +185,11 @@ export class Access {
   #isGranted(place: TopicPlace, identity: Identity): boolean {
     return (this.#grants.get(grantKey(place, identity))?.until ?? 0) > performance.now()
   }
+}
+
+/** What is not yours and what is not there are told alike (R52). */
+export function refusalOf(topic: string): string {
+  return `The topic "${topic}" is not yours to read, or does not exist.`
 }
 
 function hasExpired({ principal }: Identity): boolean {

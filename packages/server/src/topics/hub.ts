@@ -1,4 +1,4 @@
-import { CrossfadeError, formatCursor } from '@crossfade/protocol'
+import { CrossfadeError, formatCursor, topicQuery } from '@crossfade/protocol'
 import type { Broker } from '../brokers/broker.ts'
 import type { Identity } from '../identity/principal.ts'
 import { topicKey, varyHeaders, type TopicDefinition } from './definition.ts'
@@ -51,6 +51,12 @@ export class Hub {
         `No topic matches "${name}". A topic is the path of a wrapped endpoint as its route declares it, such as "orders/42".`,
       )
     }
+    const foreign = Object.keys(topicQuery(name)).find((parameter) => !resolved.definition.query.has(parameter))
+    if (foreign !== undefined)
+      throw new CrossfadeError(
+        'invalid_topic',
+        `The topic "${name}" has the query parameter "${foreign}", which its route does not declare. Leave it out, or list it under query.`,
+      )
     const key = topicKey(resolved.definition, name, identity)
     if (key === null)
       throw new CrossfadeError(

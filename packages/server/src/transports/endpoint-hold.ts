@@ -31,14 +31,19 @@ export async function holdForChange(
   identity: Identity,
   hold: EndpointHold,
 ): Promise<boolean> {
+  const stop = new AbortController()
+  // A server that drains answers what it holds, as at the bound (R26).
+  const take = context.connections.add({ send: () => {}, bye: () => stop.abort() })
   try {
     const { head } = topic.state
     if (!(await hasCurrent(context, topic, identity, hold))) return true
     // Something came while the client's tag was compared.
     if (topic instanceof ValueTopic ? !isCurrent(topic, hold.etag) : topic.state.head !== head) return true
-    return await nextChange(topic, identity, hold)
+    return await nextChange(topic, identity, hold, stop)
   } catch {
     return true
+  } finally {
+    take()
   }
 }
 
@@ -62,8 +67,13 @@ function isCurrent(topic: ValueTopic, etag: string): boolean {
   return topic.tags.some((tag) => noneMatch(etag, tag))
 }
 
-async function nextChange(topic: LiveTopic, identity: Identity, hold: EndpointHold): Promise<boolean> {
-  const stop = new AbortController()
+async function nextChange(
+  topic: LiveTopic,
+  identity: Identity,
+  hold: EndpointHold,
+  stop: AbortController,
+): Promise<boolean> {
+  if (stop.signal.aborted) return false
   const timer = setTimeout(() => stop.abort(), hold.waitMs)
   const gone = once(hold.closed, 'close', { signal: stop.signal }).then(
     () => stop.abort(),

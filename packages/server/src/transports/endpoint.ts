@@ -97,14 +97,11 @@ export class EndpointWrapper {
   /** After the application's own hooks: the client may be here, and its parameters are valid. */
   #before(definition: TopicDefinition) {
     return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | void> => {
-      const found = await this.#find(definition, request)
       const run = this.#runs.get(request)
-      if (run !== undefined) {
-        this.#context.runner.note(run, found?.place.key ?? null)
-        return
-      }
-      if (found === null) return
       try {
+        const found = await this.#find(definition, request)
+        if (run !== undefined) return this.#context.runner.note(run, found?.place.key ?? null)
+        if (found === null) return
         return await this.#serve(found.place, found.identity, request, reply)
       } catch (error) {
         if (error instanceof CrossfadeError) return sendProblem(error, request, reply)
@@ -146,7 +143,9 @@ export class EndpointWrapper {
       // A name that is another route's topic ("orders/late" of "orders/:id") is that route's to answer.
       if (key === null || resolved?.definition !== definition) return null
       return { place: { ...resolved, name, key, headers: varyHeaders(definition, identity) }, identity }
-    } catch {
+    } catch (error) {
+      // A bad token is told to who wants more than the endpoint's own answer; a plain request is the endpoint's to judge (R50).
+      if (error instanceof CrossfadeError && error.code === 'unauthenticated' && wantsMore(request)) throw error
       // No topic can be made of this request; the endpoint answers it as it always did.
       return null
     }
@@ -276,6 +275,11 @@ export class EndpointWrapper {
     void reply.code(304).removeHeader('content-length').removeHeader('content-type').removeHeader('content-encoding')
     return null
   }
+}
+
+/** A stream, or an answer that is held. */
+function wantsMore({ method, headers }: FastifyRequest): boolean {
+  return method === 'GET' && (acceptsEventStream(headers.accept) || preferredWait(headers.prefer) !== null)
 }
 
 /** A held answer says for how long, and is nobody's to keep (R12). */

@@ -16,9 +16,22 @@ export function noneMatch(header: string | undefined, etag: string): boolean {
   return [...header.matchAll(/(?:W\/)?("[^"]*")/g)].some((match) => match[1] === opaque)
 }
 
-/** Whether a client asks for a stream: it names `text/event-stream` itself, so `*` alone does not count. */
+/** Whether a client asks for a stream: it names `text/event-stream` itself, so `*` alone does not count, and likes JSON no better. */
 export function acceptsEventStream(accept: string | undefined): boolean {
-  return accept !== undefined && /(?:^|,)\s*text\/event-stream\s*(?:[;,]|$)/i.test(accept)
+  if (accept === undefined) return false
+  const quality = qualityOf('text/event-stream', accept)
+  return quality > 0 && quality >= qualityOf('application/json', accept)
+}
+
+/** The quality that `Accept` gives a type (RFC 9110 §12.5.1); 0 when it does not name it. */
+function qualityOf(type: string, accept: string): number {
+  for (const range of accept.split(',')) {
+    const [name, ...parameters] = range.split(';').map((part) => part.trim().toLowerCase())
+    if (name !== type) continue
+    const quality = parameters.find((parameter) => parameter.startsWith('q='))
+    return quality === undefined ? 1 : Number(quality.slice(2)) || 0
+  }
+  return 0
 }
 
 /** Adds names to a `Vary` header. */

@@ -1,6 +1,9 @@
 import { CrossfadeError, httpStatusOf, type ErrorCode } from '@crossfade/protocol'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 
+/** Fastify refuses names that could reach the prototype of an object as it refuses what is no JSON. */
+const notJson = 'The body is not JSON, or has a member "__proto__" or "constructor.prototype". Send plain JSON.'
+
 /** Fastify's own refusals of a body, in the words of PROTOCOL §6. */
 const fastifyCodes: Readonly<Record<string, readonly [ErrorCode, string]>> = {
   FST_ERR_CTP_BODY_TOO_LARGE: ['too_large', 'The body is too large. Send fewer topics in one request.'],
@@ -9,7 +12,7 @@ const fastifyCodes: Readonly<Record<string, readonly [ErrorCode, string]>> = {
     'The body must be JSON: send it with "Content-Type: application/json".',
   ],
   FST_ERR_CTP_EMPTY_JSON_BODY: ['malformed', 'The body is empty. Send a JSON object.'],
-  FST_ERR_CTP_INVALID_JSON_BODY: ['malformed', 'The body is not JSON.'],
+  FST_ERR_CTP_INVALID_JSON_BODY: ['malformed', notJson],
 }
 
 /** Answers an error as RFC 9457 `application/problem+json` with a `code` (PROTOCOL §6). */
@@ -33,7 +36,7 @@ function explain(error: FastifyError | CrossfadeError): readonly [ErrorCode, str
   if (error instanceof CrossfadeError) return [error.code, error.message]
   const known = fastifyCodes[error.code]
   if (known) return known
-  if (error instanceof SyntaxError) return ['malformed', 'The body is not JSON.']
+  if (error instanceof SyntaxError) return ['malformed', notJson]
   if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500)
     return ['malformed', error.message]
   return ['server_error', 'The server failed. Try again later.']
