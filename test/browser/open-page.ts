@@ -28,10 +28,15 @@ export interface DemoPage {
   isSameDocument(): Promise<boolean>
 }
 
-/** Opens the demo's page and waits until the board is shown. */
-export async function openDemoPage(browser: Browser, origin: string): Promise<DemoPage> {
+/** Opens the demo's page and waits until the board is shown. @param prepare what a test does to the page before it is loaded. */
+export async function openDemoPage(
+  browser: Browser,
+  origin: string,
+  prepare: (page: Page) => Promise<unknown> = async () => {},
+): Promise<DemoPage> {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 } })
   const page = await context.newPage()
+  await prepare(page)
   page.setDefaultTimeout(45_000)
   const errors: string[] = []
   const requests: { at: number; what: string; path: string }[] = []

@@ -1,24 +1,25 @@
 import { element, find } from './element.ts'
 import { Faders } from './faders.ts'
+import { logIn, logInAgain, wordsOf } from './login.ts'
 import { Meter } from './meter.ts'
 import { NetworkPanel } from './network.ts'
+import { tell } from './notice.ts'
 import { startPolling } from './polling.ts'
+import { post } from './post.ts'
 import { startPushing } from './pushing.ts'
 import { Side } from './side.ts'
 
-const nameKey = 'demo-name'
-const name = localStorage.getItem(nameKey) ?? `Guest ${Math.floor(Math.random() * 900) + 100}`
-
-await logIn(name)
+let openedOrder: number | null = null
+handForms()
+void showHowToWrite()
+// Before anything is asked for as somebody: connections are of whoever was logged in when they began.
+await logInAgain()
 const network = await NetworkPanel.open()
 const pollMeter = new Meter(find('[data-meter="poll"]'))
 const pushMeter = new Meter(find('[data-meter="push"]'))
 const pollSide = new Side(find('[data-side="poll"]'), pollMeter, openOrder)
 const pushSide = new Side(find('[data-side="push"]'), pushMeter, openOrder)
 const openers = [startPolling(pollSide, pollMeter), startPushing(pushSide, pushMeter, new Faders(), network)]
-let openedOrder: number | null = null
-handForms()
-void showHowToWrite()
 
 /** Both halves show the same order's page. */
 function openOrder(id: number, isChosen: boolean): void {
@@ -27,34 +28,29 @@ function openOrder(id: number, isChosen: boolean): void {
   for (const open of openers) open(id)
 }
 
-async function post(url: string, body: object): Promise<Response> {
-  return fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
-}
-
-async function logIn(who: string): Promise<void> {
-  await post('/api/login', { name: who })
-  localStorage.setItem(nameKey, who)
-  find<HTMLInputElement>('#name').value = who
-}
-
 function handForms(): void {
   onSubmit('#login', async () => {
     await logIn(find<HTMLInputElement>('#name').value)
     location.reload()
   })
-  onSubmit('#order', (fields) =>
-    post('/api/orders', { item: fields.get('item'), quantity: Number(fields.get('quantity')) }),
-  )
-  onSubmit('#say', (fields) => post('/api/rooms/general/messages', { text: fields.get('text') }))
+  onSubmit('#order', async (fields, form) => {
+    await post('/api/orders', { item: fields.get('item'), quantity: Number(fields.get('quantity')) })
+    form.reset()
+  })
+  onSubmit('#say', async (fields, form) => {
+    await post('/api/rooms/general/messages', { text: fields.get('text') })
+    form.reset()
+  })
 }
 
-function onSubmit(selector: string, send: (fields: FormData) => Promise<unknown>): void {
+function onSubmit(selector: string, send: (fields: FormData, form: HTMLFormElement) => Promise<void>): void {
   const form = find<HTMLFormElement>(selector)
   form.addEventListener('submit', (event) => {
     event.preventDefault()
-    void send(new FormData(form)).then(() => {
-      if (selector !== '#login') form.reset()
-    })
+    send(new FormData(form), form).then(
+      () => tell(''),
+      (error: unknown) => tell(`It was not sent: ${wordsOf(error)}.`),
+    )
   })
 }
 

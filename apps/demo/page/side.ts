@@ -1,6 +1,7 @@
 import type { Board, Chat, Message, Notifications, Order, Prices } from './data.ts'
 import { element, fill } from './element.ts'
 import type { Meter } from './meter.ts'
+import { post } from './post.ts'
 import { direction, shownPrice, shownText, shownTime } from './shown.ts'
 
 /** One half of the page: shows what it is given, however it came. */
@@ -117,11 +118,7 @@ export class Side {
 }
 
 async function advance(id: number, status: string): Promise<void> {
-  await fetch(`/api/orders/${id}`, {
-    method: 'PATCH',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ status }),
-  })
+  await post(`/api/orders/${id}`, { status }, 'PATCH').catch(() => {})
 }
 
 function line(message: Message): HTMLElement {
