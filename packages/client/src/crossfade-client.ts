@@ -91,11 +91,10 @@ export class CrossfadeClient implements Client {
 
   subscribe(topic: string, options: SubscribeOptions): Subscription {
     this.#assertOpen()
-    const { onValue, onEvent, onChanged, onReset, onError, ...beginning } = options
     const onEnd = (error: CrossfadeError | null): void => {
-      if (error !== null) onError?.(error)
+      if (error !== null) options.onError?.(error)
     }
-    return { unsubscribe: this.#topics.follow(topic, beginning, { onValue, onEvent, onChanged, onReset, onEnd }) }
+    return { unsubscribe: this.#topics.follow(topic, options, { ...options, onEnd }) }
   }
 
   async request(method: string, params?: unknown): Promise<unknown> {
@@ -121,13 +120,9 @@ export class CrossfadeClient implements Client {
   }
 
   #watchPort(url: string): WatchPort {
-    const { now, random, setTimeout, clearTimeout } = this.#environment
     return {
+      ...this.#environment,
       timing: this.#timing,
-      now,
-      random,
-      setTimeout,
-      clearTimeout,
       fetch: (target, init) => this.#environment.fetch(new URL(target, this.#origin).href, init),
       clientId: () => clientIdOf(this.#options.clientId),
       baseIs: (base) => this.#moveTo(new URL(base, new URL(url, this.#origin)).href),
@@ -161,7 +156,7 @@ export class CrossfadeClient implements Client {
       token: async (refresh) => this.#options.token?.(refresh),
       subscriptions: () => this.#topics.subscriptions(),
       message: (message, asked) => this.#message(message, asked),
-      askLater: (id) => this.#topics.askLater(id),
+      askLater: (topic) => this.#topics.askLater(topic),
       changed: (state) => this.#events.emit('status', statusOf(state)),
     })
   }

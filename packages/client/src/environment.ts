@@ -8,7 +8,7 @@ export interface Environment {
   /** 0 ≤ x < 1. */
   readonly random: () => number
   readonly setTimeout: (run: () => void, ms: number) => Timer
-  readonly clearTimeout: (timer: Timer) => void
+  readonly clearTimeout: (timer: Timer | null) => void
   /** Calls back when the page wakes (visible again, online, shown from the cache): a moment to test the connection. @returns what stops it. */
   readonly onWake: (run: () => void) => () => void
   /** Calls back when the page was hidden for two minutes or is put away. @returns what stops it. */
@@ -38,7 +38,7 @@ export function environmentOf(replacements: Partial<Environment> = {}): Environm
     now: Date.now,
     random: Math.random,
     setTimeout: (run, ms) => setTimeout(run, ms),
-    clearTimeout: (timer) => clearTimeout(timer),
+    clearTimeout: (timer) => clearTimeout(timer ?? undefined),
     onWake,
     onSleep,
   }

@@ -27,8 +27,8 @@ export interface LinkPort {
   subscriptions(): Iterable<TopicSubscription>
   /** @param asked what the message answers. */
   message(message: ServerMessage, asked: Asked | undefined): void
-  /** What was asked for under this id is asked for again after a while. */
-  askLater(id: string): void
+  /** The topic is asked for again after a while. */
+  askLater(topic: string): void
   changed(state: LinkState): void
 }
 
@@ -37,10 +37,8 @@ interface Attempt {
   readonly rung: number
   transport: Transport | null
   tokenFailed: boolean
-  /** As a climber: the ids of what it was refused. */
-  readonly refused: Set<string>
-  /** After the climb: the ids of what the old transport may have carried, too, when it was asked for. */
-  doubled: Set<string>
+  /** Topics that it was refused as a climber, or may have been: they were carried twice. */
+  readonly doubled: Set<string>
 }
 
 /** Runs the machine: opens and closes transports, waits, probes, climbs. */
@@ -156,7 +154,7 @@ export class LinkDriver {
 
   #launch(rung: number, place: (attempt: Attempt) => void): void {
     const { environment, timing, base } = this.#port
-    const attempt: Attempt = { rung, transport: null, tokenFailed: false, refused: new Set(), doubled: new Set() }
+    const attempt: Attempt = { rung, transport: null, tokenFailed: false, doubled: new Set() }
     place(attempt)
     const name = this.#state.ladder[rung] as TransportName
     attempt.transport = opens[name]({
@@ -185,9 +183,9 @@ export class LinkDriver {
 
   /** What a climber is refused the transport beside it carries, and may be why (PROTOCOL §8): it is asked for again after the climb. */
   #message(attempt: Attempt, message: ServerMessage, asked: Asked | undefined): void {
-    const refused = message.type === 'error' ? asked?.id : undefined
+    const refused = message.type === 'error' ? message.topic : undefined
     if (refused === undefined) this.#port.message(message, asked)
-    else if (attempt === this.#climber) attempt.refused.add(refused)
+    else if (attempt === this.#climber) attempt.doubled.add(refused)
     else if (attempt.doubled.delete(refused)) this.#port.askLater(refused)
     else this.#port.message(message, asked)
   }
@@ -247,8 +245,8 @@ export class LinkDriver {
     this.#climber = null
     this.#current = climber
     this.#step({ type: 'climbed', rung: climber.rung })
-    climber.doubled = new Set([...this.#port.subscriptions()].map(({ id }) => id))
-    for (const id of climber.refused) this.#port.askLater(id)
+    for (const topic of climber.doubled) this.#port.askLater(topic)
+    for (const { topic } of this.#port.subscriptions()) climber.doubled.add(topic)
     climber.transport?.sync()
     old?.transport?.close()
   }
@@ -265,12 +263,12 @@ export class LinkDriver {
   }
 
   #clearClimbTimer(): void {
-    if (this.#climbTimer !== null) this.#port.environment.clearTimeout(this.#climbTimer)
+    this.#port.environment.clearTimeout(this.#climbTimer)
     this.#climbTimer = null
   }
 
   #clearTimer(): void {
-    if (this.#timer !== null) this.#port.environment.clearTimeout(this.#timer)
+    this.#port.environment.clearTimeout(this.#timer)
     this.#timer = null
   }
 }

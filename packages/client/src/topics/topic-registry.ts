@@ -63,14 +63,14 @@ export class TopicRegistry {
     if (!('topic' in message) || message.topic === undefined) return
     const subscription = this.get(message.topic)
     if (subscription === undefined || subscription.id !== asked?.id) return
-    if (message.type === 'error' && passing.has(message.code)) this.askLater(asked.id, message.code)
+    if (message.type === 'error' && passing.has(message.code)) this.askLater(message.topic, message.code)
     else subscription.take(message, asked)
   }
 
   /** It is asked for again after a while (R40), in one go with what waits already. */
-  askLater(id: string, code?: ErrorCode): void {
+  askLater(topic: string, code?: ErrorCode): void {
     const { random, setTimeout } = this.#environment
-    const subscription = [...this.subscriptions()].find((candidate) => candidate.id === id)
+    const subscription = this.get(topic)
     if (subscription === undefined) return
     subscription.isLive = false
     subscription.isWaiting = true
@@ -86,7 +86,7 @@ export class TopicRegistry {
 
   /** Nothing is asked for any more. */
   close(): void {
-    if (this.#retry !== null) this.#environment.clearTimeout(this.#retry)
+    this.#environment.clearTimeout(this.#retry)
     this.#retry = null
   }
 

@@ -57,7 +57,7 @@ export class Liveness {
   }
 
   stop(): void {
-    if (this.#timer !== null) this.#port.environment.clearTimeout(this.#timer)
+    this.#port.environment.clearTimeout(this.#timer)
     this.#timer = null
   }
 

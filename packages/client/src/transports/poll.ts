@@ -53,7 +53,7 @@ class PollTransport implements Transport {
 
   close(): void {
     this.#over = true
-    if (this.#timer !== null) this.#port.environment.clearTimeout(this.#timer)
+    this.#port.environment.clearTimeout(this.#timer)
     this.#poll?.abort.abort()
   }
 
@@ -65,7 +65,7 @@ class PollTransport implements Transport {
   /** The next poll, this long after the start of the last one. */
   #next(spacingMs: number): void {
     const { environment } = this.#port
-    if (this.#timer !== null) environment.clearTimeout(this.#timer)
+    environment.clearTimeout(this.#timer)
     const ms = Math.max(0, this.#startedAt + spacingMs - environment.now())
     this.#timer = environment.setTimeout(() => {
       this.#timer = null

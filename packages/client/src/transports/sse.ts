@@ -37,7 +37,7 @@ class SseTransport implements Transport {
 
   close(): void {
     this.#over = true
-    if (this.#timer !== null) this.#port.environment.clearTimeout(this.#timer)
+    this.#port.environment.clearTimeout(this.#timer)
     this.#stream.close()
     this.#next?.close()
   }

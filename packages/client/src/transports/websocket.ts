@@ -59,7 +59,7 @@ class WebSocketTransport implements Transport {
   close(): void {
     this.#over = true
     this.#liveness.stop()
-    if (this.#pacing !== null) this.#port.environment.clearTimeout(this.#pacing)
+    this.#port.environment.clearTimeout(this.#pacing)
     const socket = this.#socket
     if (socket === null) return
     socket.onopen = socket.onmessage = socket.onclose = null

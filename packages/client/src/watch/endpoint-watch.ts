@@ -90,10 +90,8 @@ export class EndpointWatch<T> implements Watch {
     const { append, keys } = options
     this.#shadow = append === undefined ? null : new ShadowList({ append, keys, meter: this.#parity, onError })
     this.#loop = new PollingLoop({
+      ...port,
       everyMs: options.every,
-      now: port.now,
-      setTimeout: port.setTimeout,
-      clearTimeout: port.clearTimeout,
       isDue: () => !this.#isCarried || this.#isVerificationDue,
       mayOverlap: () => this.#stage === 'off',
       read: () => this.#read(),

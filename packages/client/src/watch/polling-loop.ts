@@ -5,7 +5,7 @@ export interface PollingLoopPort {
   readonly everyMs: number
   readonly now: () => number
   readonly setTimeout: (run: () => void, ms: number) => Timer
-  readonly clearTimeout: (timer: Timer) => void
+  readonly clearTimeout: (timer: Timer | null) => void
   /** Whether this tick of the interval is to read. */
   isDue(): boolean
   /** Reads may overlap, as those of `setInterval(fetch)` do. */
@@ -73,7 +73,7 @@ export class PollingLoop {
   stop(): void {
     this.#stopped = true
     this.#port.clearTimeout(this.#timer)
-    if (this.#soon !== null) this.#port.clearTimeout(this.#soon)
+    this.#port.clearTimeout(this.#soon)
   }
 
   #tick(): Timer {

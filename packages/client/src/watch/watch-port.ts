@@ -11,7 +11,7 @@ export interface WatchPort {
   readonly now: () => number
   readonly random: () => number
   readonly setTimeout: (run: () => void, ms: number) => Timer
-  readonly clearTimeout: (timer: Timer) => void
+  readonly clearTimeout: (timer: Timer | null) => void
   readonly fetch: (url: string, init: RequestInit) => Promise<Response>
   /** Who this client is for percentages. */
   clientId(): string
