@@ -32,6 +32,11 @@ function said(offset: number): ServerMessage {
   return { type: 'event', topic: 't', cursor: at(offset), event: 'said', data: offset, at: 5 }
 }
 
+/** The server begins the log as it was asked for, before the event after this offset. */
+function start(offset: number): void {
+  take({ type: 'subscribed', topic: 't', kind: 'log', cursor: at(offset), recovered: true })
+}
+
 /** A follower that keeps what it is told. */
 function follower() {
   const told: unknown[] = []
@@ -89,6 +94,51 @@ describe('followers of one topic', () => {
       [4, 5],
       [3, 4, 5],
     ])
+  })
+
+  it('of a log that began at its head are not told what was before when it is told again (R2)', () => {
+    const [a, hints, b] = [follower(), follower(), follower()]
+    registry.follow('t', {}, a.handlers)
+    registry.follow('t', { mode: 'changes' }, hints.handlers)
+    start(5)
+    registry.follow('t', { cursor: at(3) }, b.handlers)
+    start(3)
+    for (const offset of [4, 5, 6]) take(said(offset))
+    expect([a.told, hints.told, b.told]).toEqual([[6], ['changed'], [4, 5, 6]])
+  })
+
+  it('of a log that want history get it, and the others nothing twice (R6)', () => {
+    const [a, b] = [follower(), follower()]
+    registry.follow('t', {}, a.handlers)
+    start(5)
+    registry.follow('t', { history: 2 }, b.handlers)
+    expect(registry.get('t')?.position).toEqual({ history: 2 })
+    start(3)
+    for (const offset of [4, 5, 6]) take(said(offset))
+    expect([a.told, b.told]).toEqual([[6], [4, 5, 6]])
+  })
+
+  it('of a log miss nothing when the history of another begins after where they stood (R2)', () => {
+    const [a, b] = [follower(), follower()]
+    registry.follow('t', {}, a.handlers)
+    start(5)
+    registry.follow('t', { history: 2 }, b.handlers)
+    start(8)
+    expect(registry.get('t')?.position).toEqual({ cursor: at(5) })
+    start(5)
+    for (const offset of [6, 7, 8, 9, 10]) take(said(offset))
+    expect([a.told, b.told]).toEqual([
+      [6, 7, 8, 9, 10],
+      [6, 7, 8, 9, 10],
+    ])
+  })
+
+  it('of a log each get as much history as they want, also before it begins', () => {
+    registry.follow('t', { history: 3 }, follower().handlers)
+    registry.follow('t', { history: 2 }, follower().handlers)
+    expect(registry.get('t')?.position).toEqual({ history: 3 })
+    registry.follow('t', { history: 9 }, follower().handlers)
+    expect(registry.get('t')?.position).toEqual({ history: 9 })
   })
 
   it('want data and word of changes at once: the data is sent, and each gets its own', () => {

@@ -1,5 +1,6 @@
 import {
   CrossfadeError,
+  isUpTo,
   parseCursor,
   type EventMessage,
   type Reset,
@@ -52,7 +53,9 @@ export class TopicSubscription {
   readonly topic: string
   readonly #handlers: SubscriptionHandlers
   readonly #changed: () => void
-  readonly #history: number | undefined
+  #history: number | undefined
+  /** Where it stood when it began anew with history: what came after must not be missing. */
+  #floor: string | null = null
   #mode: SubscriptionMode
   #state: ValueState
   #kind: TopicKind | null = null
@@ -81,7 +84,7 @@ export class TopicSubscription {
   }
 
   get cursor(): string | null {
-    return this.#state.cursor
+    return this.#state.cursor ?? this.#floor
   }
 
   get epoch(): string | null {
@@ -157,6 +160,8 @@ export class TopicSubscription {
 
   /** Begins anew from another position, or in another mode. */
   restart(beginning: Beginning): void {
+    this.#floor = beginning.history === undefined ? null : this.cursor
+    this.#history = beginning.history
     this.#mode = beginning.mode ?? 'events'
     this.#state = stateOf(beginning)
     this.#again()
@@ -172,6 +177,8 @@ export class TopicSubscription {
   }
 
   #startLog(cursor: string, recovered: boolean): void {
+    const floor = this.#state.cursor === null ? this.#floor : null
+    if (floor !== null && !isUpTo(cursor, floor)) return this.restart({ cursor: floor, mode: this.#mode })
     if (!recovered || this.#state.cursor === null) this.#state = { ...this.#state, cursor, hash: null }
     if (!recovered) this.#tellLoss('the history since your cursor is not known any more')
   }

@@ -134,17 +134,21 @@ export class TopicRegistry {
   /** One more follows what is followed already: neither is to miss anything. */
   #join(shared: Shared, beginning: Beginning, follower: Follower): void {
     const { subscription, followers } = shared
+    const { mode, held, topic, epoch, position } = subscription
+    // What is told again from further back is not for those who began at the head.
+    for (const other of followers.values()) other.cursor ??= position.cursor
     followers.set(follower.handlers, follower)
-    const { cursor, hash, value, at = 0 } = beginning
+    const { cursor, hash, value, history = 0, at = 0 } = beginning
     if (follower.wantsChanges) {
       // What has changed since its cursor was told before it came.
       const isBehind = cursor !== undefined && subscription.cursor !== null && !isUpTo(subscription.cursor, cursor)
       if (isBehind) follower.handlers.onChanged?.(0)
       return
     }
-    if (subscription.mode === 'changes') return subscription.restart(beginning)
+    if (mode === 'changes') return subscription.restart(beginning)
     if (cursor !== undefined && hash === undefined) return this.#rewind(subscription, cursor, follower)
-    const { held, topic, epoch } = subscription
+    if (cursor === undefined && held === null && history > (position.history ?? 0))
+      return subscription.restart({ history, mode })
     const isBehind =
       cursor === undefined ||
       hash === undefined ||
@@ -222,9 +226,9 @@ export class TopicRegistry {
 
 function tellEvent(follower: Follower, event: EventMessage): void {
   const { handlers, wantsChanges, cursor } = follower
-  if (wantsChanges) return handlers.onChanged?.(0)
   // It stood further on than others when it came.
   if (cursor !== undefined && isUpTo(event.cursor, cursor)) return
   follower.cursor = event.cursor
-  handlers.onEvent?.(event)
+  if (wantsChanges) handlers.onChanged?.(0)
+  else handlers.onEvent?.(event)
 }
