@@ -85,6 +85,7 @@ export interface Client {
    * Polls an endpoint as a loop would, until the endpoint says that it can be pushed; then follows it.
    *
    * @param url absolute, or relative to the origin.
+   * @param onError gets what goes wrong: a read that failed, a topic that was refused, an error of `onValue`. Default: the console.
    */
   watch<T = unknown>(
     url: string,

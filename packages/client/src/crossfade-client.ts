@@ -61,7 +61,8 @@ export class CrossfadeClient implements Client {
     url: string,
     options: WatchOptions<T>,
     onValue: (value: T, info: WatchInfo) => void,
-    onError: (error: unknown) => void = () => {},
+    // A page that breaks must not do so in silence.
+    onError: (error: unknown) => void = console.error,
   ): Watch {
     this.#assertOpen()
     const watch = new EndpointWatch<T>(this.#watchPort(url), url, options, onValue, onError)

@@ -437,6 +437,17 @@ describe('a connection', () => {
 })
 
 describe('watch()', () => {
+  it('tells the console of a page that breaks, when nobody else wants to know', async () => {
+    const told = vi.spyOn(console, 'error').mockImplementation(() => {})
+    server.set('v', 1)
+    const broken = new Error('price is null')
+    open().watch('/api/v', { every: 60_000 }, () => {
+      throw broken
+    })
+    await expect.poll(() => told.mock.calls, patiently).toEqual([[broken]])
+    told.mockRestore()
+  })
+
   beforeEach(() => server.set('v', 1))
 
   it('makes no connection at off: its requests are those of the loop', async () => {

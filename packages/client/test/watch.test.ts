@@ -313,6 +313,14 @@ describe('watch() at push', () => {
     expect(endpoint.follows).toEqual(['t events', 't events'])
   })
 
+  it('asks at once for another topic than the refused one, as of who has logged in meanwhile', async () => {
+    const endpoint = await pushed()
+    endpoint.topic = 'u'
+    await endpoint.tell({ type: 'error', topic: 't', code: 'forbidden', message: 'no' })
+    await settle()
+    expect(endpoint.follows).toEqual(['t events', 'u events'])
+  })
+
   it('polls while its topic fails, tells nobody of it, and comes back to push (R40)', async () => {
     const endpoint = await pushed()
     await endpoint.tell({ type: 'error', topic: 't', code: 'server_error', message: 'fails' })

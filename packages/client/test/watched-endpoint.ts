@@ -22,6 +22,8 @@ export class WatchedEndpoint<T = unknown> {
   readonly follows: string[] = []
   beginning: Beginning | null = null
   value: unknown = { n: 0 }
+  /** The topic that answers name. */
+  topic = 't'
   offset = 0
   /** `null`: the endpoint is not wrapped. */
   stage: Stage | null = null
@@ -141,7 +143,7 @@ export class WatchedEndpoint<T = unknown> {
     if (stage === null) return {}
     const hash = hashValue(value)
     const text = {
-      topic: 't',
+      topic: this.topic,
       cursor: cursorOf(offset),
       hash,
       feature: 'f',

@@ -54,7 +54,7 @@ export class EndpointWatch<T> implements Watch {
   #known: Known | null = null
   #etag: string | null = null
   #readAt: number
-  #refusedAt = Number.NEGATIVE_INFINITY
+  #refused: { readonly topic: string; readonly at: number } | null = null
   /** Events that came while the list was being read. */
   #waiting: EventMessage[] = []
   #stopped = false
@@ -135,9 +135,9 @@ export class EndpointWatch<T> implements Watch {
     return this.#port.now() - this.#readAt >= Math.max(10 * this.#options.every, this.#port.timing.verifyMs)
   }
 
-  /** Asking again at once would only be refused again. */
-  get #wasJustRefused(): boolean {
-    return this.#port.now() - this.#refusedAt < this.#port.timing.verifyMs
+  /** Asking again at once would only be refused again; another topic, as of who has just logged in, is another question. */
+  #wasJustRefused(topic: string): boolean {
+    return this.#refused?.topic === topic && this.#port.now() - this.#refused.at < this.#port.timing.verifyMs
   }
 
   #later(run: () => void, ms: number): void {
@@ -245,7 +245,7 @@ export class EndpointWatch<T> implements Watch {
     // The polls carry the page before push ends.
     if (source === 'told' && (before === 'push' || before === 'hint') && (stage === 'off' || stage === 'shadow'))
       void this.#loop.read()
-    this.#following = stage === 'off' || this.#wasJustRefused ? null : this.#subscribe(header, stage)
+    this.#following = stage === 'off' || this.#wasJustRefused(header.topic) ? null : this.#subscribe(header, stage)
     old?.end()
   }
 
@@ -266,7 +266,7 @@ export class EndpointWatch<T> implements Watch {
         void this.#loop.read()
       },
       onEnd: (error) => {
-        if (isCurrent()) this.#ended(error)
+        if (isCurrent()) this.#ended(error, header.topic)
       },
     }
     // What the topic has already is told at once.
@@ -307,9 +307,9 @@ export class EndpointWatch<T> implements Watch {
   }
 
   /** The server refused or ended the subscription: the loop polls, and the endpoint says why. */
-  #ended(error: CrossfadeError | null): void {
+  #ended(error: CrossfadeError | null, topic: string): void {
     this.#following = null
-    this.#refusedAt = this.#port.now()
+    this.#refused = { topic, at: this.#port.now() }
     if (error !== null) this.#onError(error)
     void this.#loop.read()
   }
