@@ -286,6 +286,24 @@ describe('a network that blocks', () => {
   }, 240_000)
 })
 
+describe('a server that starts again', () => {
+  it('has forgotten what the network blocks, and the boxes say so', async () => {
+    const box = demo.page.locator('[data-testid="block-websocket"]')
+    await carriedBy('WebSocket')
+    await box.setChecked(true)
+    await carriedBy('Server-Sent Events')
+    // It stays as the visitor set it while the server knows of it.
+    await demo.page.waitForResponse(
+      (answer) => answer.url().endsWith('/demo/network') && answer.request().method() === 'GET',
+    )
+    expect(await box.isChecked()).toBe(true)
+    product = await product.restart()
+    await expect.poll(() => box.isChecked(), { timeout: 15_000 }).toBe(false)
+    await carriedBy('WebSocket', climbMs)
+    expect(await demo.isSameDocument()).toBe(true)
+  }, 180_000)
+})
+
 describe('a stage', () => {
   it('at off, sends the requests of the original loop and nothing else', async () => {
     const features = product.app.crossfade.rollout.all().map(({ feature }) => feature)

@@ -1,5 +1,6 @@
 import type { Watch, WatchState } from '@crossfade/client'
 import { element, fill, find } from './element.ts'
+import { post } from './post.ts'
 
 const stages = ['off', 'shadow', 'hint', 'push'] as const
 type Stage = (typeof stages)[number]
@@ -84,11 +85,8 @@ export class Faders {
 
   async #set(feature: string, stage: Stage): Promise<void> {
     this.show(feature, stage)
-    await fetch('/demo/stages', {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ feature, stage }),
-    })
+    // Where it fails the next refresh shows what is so.
+    await post('/demo/stages', { feature, stage }).catch(() => {})
   }
 }
 

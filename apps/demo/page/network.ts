@@ -1,5 +1,6 @@
 import type { ClientStatus } from '@crossfade/client'
 import { find } from './element.ts'
+import { post } from './post.ts'
 
 const carriers: Record<string, string> = {
   websocket: 'WebSocket',
@@ -10,6 +11,7 @@ const carriers: Record<string, string> = {
 }
 
 const reasons: Record<string, string> = {
+  closed: 'because the connection ended',
   'ws-blocked': 'because WebSocket is blocked here',
   'ws-silent': 'because the WebSocket fell silent',
   'sse-blocked': 'because SSE is blocked here',
@@ -20,20 +22,41 @@ const reasons: Record<string, string> = {
   auth: 'because the login was refused',
 }
 
+const everyMs = 5_000
+
 /** Shows what carries the page and why, and lets the visitor break the network. */
 export class NetworkPanel {
   readonly #root = find('.network')
+  readonly #boxes = [...this.#root.querySelectorAll<HTMLInputElement>('[data-block]')]
+  /** Boxes that the visitor touched, and what of that the proxy has not answered yet. */
+  #touches = 0
+  #sending = 0
 
-  private constructor(network: Record<string, boolean>) {
-    for (const box of this.#root.querySelectorAll<HTMLInputElement>('[data-block]')) {
-      box.checked = network[box.dataset['block'] ?? ''] === false
-      box.addEventListener('change', () => void this.#block())
-    }
+  private constructor() {
+    for (const box of this.#boxes) box.addEventListener('change', () => void this.#block())
+    setInterval(() => void this.refresh(), everyMs)
   }
 
   /** Gets this visitor's network, and the cookie by which the proxy knows whose connections to cut: before there are any. */
   static async open(): Promise<NetworkPanel> {
-    return new NetworkPanel((await (await fetch('/demo/network')).json()) as Record<string, boolean>)
+    const panel = new NetworkPanel()
+    await panel.refresh()
+    return panel
+  }
+
+  /** The proxy knows what it blocks: it forgets when it starts again, and another tab of this visitor may have told it otherwise. */
+  async refresh(): Promise<void> {
+    const touches = this.#touches
+    if (this.#sending > 0) return
+    try {
+      const response = await fetch('/demo/network')
+      const network = (await response.json()) as Record<string, boolean>
+      // What the visitor touched meanwhile is newer than this answer.
+      if (!response.ok || touches !== this.#touches) return
+      for (const box of this.#boxes) box.checked = network[box.dataset['block'] ?? ''] === false
+    } catch {
+      // The server is away; what is shown stays.
+    }
   }
 
   show({ state, transport, reason }: ClientStatus): void {
@@ -46,12 +69,11 @@ export class NetworkPanel {
   }
 
   async #block(): Promise<void> {
-    const boxes = [...this.#root.querySelectorAll<HTMLInputElement>('[data-block]')]
-    const network = Object.fromEntries(boxes.map((box) => [box.dataset['block'] ?? '', !box.checked]))
-    await fetch('/demo/network', {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify(network),
-    })
+    this.#touches += 1
+    this.#sending += 1
+    const network = Object.fromEntries(this.#boxes.map((box) => [box.dataset['block'] ?? '', !box.checked]))
+    // Where it fails the next refresh shows what is so.
+    await post('/demo/network', network).catch(() => {})
+    this.#sending -= 1
   }
 }

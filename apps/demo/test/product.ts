@@ -10,17 +10,21 @@ export interface Product {
   readonly origin: string
   readonly operatorToken: string
   readonly database: TestDatabase
-  /** Ends the server and starts another on the same database. */
+  /** Ends the server and starts another on the same database and port. */
   restart(): Promise<Product>
   close(): Promise<void>
 }
 
 /** Starts the demo on 127.0.0.1, on any port. */
-export async function startProduct(database?: TestDatabase, pageFolder: string | null = null): Promise<Product> {
+export async function startProduct(
+  database?: TestDatabase,
+  pageFolder: string | null = null,
+  port = 0,
+): Promise<Product> {
   const own = database ?? (await freshDatabase())
   const slot = new URL(own.url).pathname.slice(1)
   const { app, operatorToken } = await buildApp({ databaseUrl: own.url, simulate: false, slot, pageFolder })
-  const origin = await app.listen({ port: 0, host: '127.0.0.1' })
+  const origin = await app.listen({ port, host: '127.0.0.1' })
   return {
     app,
     origin,
@@ -28,7 +32,7 @@ export async function startProduct(database?: TestDatabase, pageFolder: string |
     database: own,
     async restart() {
       await app.close()
-      return startProduct(own, pageFolder)
+      return startProduct(own, pageFolder, Number(new URL(origin).port))
     },
     async close() {
       await app.close()
