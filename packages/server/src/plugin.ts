@@ -1,6 +1,6 @@
 import { closeCodes } from '@crossfade/protocol'
 import websocket from '@fastify/websocket'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyRequest, onRequestAsyncHookHandler, RouteOptions } from 'fastify'
 import fp from 'fastify-plugin'
 import { memoryBroker } from './brokers/memory-broker.ts'
 import { ConnectionCounter } from './connections/connection-counter.ts'
@@ -60,7 +60,10 @@ async function plugin(app: FastifyInstance, given: CrossfadeOptions): Promise<vo
   const router = new ChangeRouter(hub, registry, context.session.report)
 
   app.decorate('crossfade', crossfadeOf({ hub, registry, rollout, rpc, access, maxEventBytes: limits.maxEventBytes }))
-  if (!app.hasDecorator('websocketServer')) await app.register(websocket, websocketOptions(limits.maxMessageBytes))
+  if (!app.hasDecorator('websocketServer')) {
+    await app.register(websocket, websocketOptions(limits.maxMessageBytes))
+    app.addHook('onRoute', refuseUpgrade)
+  }
   const upgraded = new UpgradedSockets()
   upgraded.install(app)
   wrapper.install(app)
@@ -139,6 +142,16 @@ function websocketOptions(maxPayload: number): websocket.WebsocketPluginOptions 
     preClose: (done) => done(),
     errorHandler: (error, _socket, request) => request.log.info(error, 'crossfade: a WebSocket failed'),
   }
+}
+
+/** The library would accept an upgrade on any route, and close it then: where there is no WebSocket there is nothing. */
+function refuseUpgrade(route: RouteOptions): void {
+  if (route.websocket || route.wsHandler) return
+  const refuse: onRequestAsyncHookHandler = async (request, reply) => {
+    if (request.ws) reply.callNotFound()
+    return request.ws ? reply : undefined
+  }
+  route.onRequest = [refuse, ...[route.onRequest ?? []].flat()]
 }
 
 async function mount(scope: FastifyInstance, context: TransportContext, options: ResolvedOptions): Promise<void> {

@@ -250,4 +250,20 @@ describe('a WebSocket connection', () => {
     expect(await socket.next('event')).toMatchObject({ data: { id: 1, version: 1 } })
     socket.close()
   })
+
+  it.each(['/nosuch', '/crossfade', '/crossfade/poll', '/api/orders/1'])(
+    'is none on %s, which says 404',
+    async (path) => {
+      const raw = new WebSocket(`${origin.replace('http', 'ws')}${path}`)
+      const status = await new Promise((resolve) => {
+        raw.once('unexpected-response', (_request, response) => {
+          resolve(response.statusCode)
+          response.destroy()
+        })
+        raw.once('open', () => resolve('open'))
+      })
+      expect(status).toBe(404)
+      expect((await fetch(`${origin}/api/orders/1`)).status).toBe(200)
+    },
+  )
 })
