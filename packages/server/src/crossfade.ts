@@ -1,4 +1,5 @@
 import { assertTopic, CrossfadeError, formatCursor } from '@crossfade/protocol'
+import { eventText } from './json-text.ts'
 import type { RolloutStore } from './rollout/rollout.ts'
 import type { RpcHandler, RpcRegistry, RpcValidator } from './rpc/rpc-registry.ts'
 import type { Access } from './identity/access.ts'
@@ -68,13 +69,7 @@ export function crossfadeOf(parts: CrossfadeParts): Crossfade {
           `"${topic}" is no log topic. Declare it by config.crossfade.log or by app.crossfade.log().`,
         )
       }
-      const text = JSON.stringify(data ?? null)
-      if (Buffer.byteLength(text) > parts.maxEventBytes) {
-        throw new CrossfadeError(
-          'too_large',
-          `The event for "${topic}" has ${Buffer.byteLength(text)} bytes; ${parts.maxEventBytes} are allowed. Send an id and let clients read the rest.`,
-        )
-      }
+      const text = eventText(topic, data, parts.maxEventBytes)
       const head = await hub.broker.append(topic, { kind: 'event', event, data: text, at: Date.now(), ...options })
       if (head === null) return null
       const { state } = await hub.broker.read(topic, head, 1)

@@ -57,7 +57,7 @@ async function plugin(app: FastifyInstance, given: CrossfadeOptions): Promise<vo
   const registry = new TopicRegistry()
   const { context, wrapper } = build(app, options, registry)
   const { hub, access, rpc, rollout, limits } = context
-  const router = new ChangeRouter(hub, registry, context.session.report)
+  const router = new ChangeRouter(hub, registry, limits.maxEventBytes, context.session.report)
 
   app.decorate('crossfade', crossfadeOf({ hub, registry, rollout, rpc, access, maxEventBytes: limits.maxEventBytes }))
   if (!app.hasDecorator('websocketServer')) {

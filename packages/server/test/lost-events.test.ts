@@ -71,6 +71,7 @@ describe('a row of which a rule cannot make an event', () => {
   it.each<[string, (row: Row) => unknown, unknown]>([
     ['data throws', (row) => `> ${row['text'] as string}`, unsent],
     ['data is a bigint', (row) => ({ id: row['text'] }), 1n],
+    ['data is too large (§8)', (row) => row['text'], 'x'.repeat(1_048_577)],
     ['data is what was not sent', (row) => row['text'], unsent],
   ])('is a loss of its topic, and everything else goes on (R4): %s', async (_name, data, text) => {
     await openRooms({ data })

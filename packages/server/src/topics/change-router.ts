@@ -1,7 +1,7 @@
 import { touched, type ChangeBatch, type ChangeRule, type RowChange } from '@crossfade/changefeed'
 import { CrossfadeError } from '@crossfade/protocol'
 import type { Append } from '../brokers/broker.ts'
-import { jsonText } from '../json-text.ts'
+import { eventText } from '../json-text.ts'
 import type { TopicDefinition } from './definition.ts'
 import type { Hub } from './hub.ts'
 import type { TopicRegistry } from './registry.ts'
@@ -37,12 +37,19 @@ class Losses {
 export class ChangeRouter {
   readonly #hub: Hub
   readonly #registry: TopicRegistry
+  readonly #maxEventBytes: number
   readonly #report: (error: unknown, context: string) => void
   #routes: Map<string, Route[]> | null = null
 
-  constructor(hub: Hub, registry: TopicRegistry, report: (error: unknown, context: string) => void) {
+  constructor(
+    hub: Hub,
+    registry: TopicRegistry,
+    maxEventBytes: number,
+    report: (error: unknown, context: string) => void,
+  ) {
     this.#hub = hub
     this.#registry = registry
+    this.#maxEventBytes = maxEventBytes
     this.#report = report
   }
 
@@ -105,7 +112,8 @@ export class ChangeRouter {
       if (params === 'all') throw unassigned(definition, change)
       topic = nameOf(definition, params)
       if (topic === null) return
-      event = eventOf(definition, rule.data(row))
+      const data = rule.data(row)
+      event = { data: eventText(topic, data, this.#maxEventBytes), ...keyOf(definition, data) }
     } catch (error) {
       losses.failed(route, error)
       return losses.add(route, topic)
@@ -196,11 +204,6 @@ function ruleFailure({ definition, rule }: Route, cause: unknown): CrossfadeErro
     `The rule of "${definition.pattern.text}" for ${schema}.${name} failed at a row: ${why} ${effect}. A column that the database did not send, such as a large value that did not change, is a symbol.`,
     { cause },
   )
-}
-
-/** @throws whatever the application's own data throws, or JSON at it. */
-function eventOf(definition: TopicDefinition, value: unknown): { data: string; key?: string } {
-  return { data: jsonText(value), ...keyOf(definition, value) }
 }
 
 /** The id in an event's data, where the definition names one. */
