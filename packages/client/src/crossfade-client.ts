@@ -33,6 +33,7 @@ export class CrossfadeClient implements Client {
   readonly #events = new Emitter<ClientEvents>()
   readonly #topics: TopicRegistry
   readonly #watches = new Set<Pick<EndpointWatch<unknown>, 'onStage' | 'stop'>>()
+  readonly #token = async (refresh: boolean): Promise<string | undefined> => this.#options.token?.(refresh)
   #base: string
   #link: LinkDriver | null = null
   #closed = false
@@ -100,8 +101,7 @@ export class CrossfadeClient implements Client {
 
   async request(method: string, params?: unknown): Promise<unknown> {
     this.#assertOpen()
-    const token = async (refresh: boolean): Promise<string | undefined> => this.#options.token?.(refresh)
-    return callMethod({ environment: this.#environment, base: this.#base, token }, method, params)
+    return callMethod({ environment: this.#environment, base: this.#base, token: this.#token }, method, params)
   }
 
   on<Name extends keyof ClientEvents>(name: Name, listener: (event: ClientEvents[Name]) => void): () => void {
@@ -154,7 +154,7 @@ export class CrossfadeClient implements Client {
       timing: this.#timing,
       base: this.#base,
       ladder: this.#options.transports ?? transportNames,
-      token: async (refresh) => this.#options.token?.(refresh),
+      token: this.#token,
       subscriptions: () => this.#topics.subscriptions(),
       message: (message, asked) => this.#message(message, asked),
       askLater: (topic) => this.#topics.askLater(topic),

@@ -58,7 +58,6 @@ export class Liveness {
 
   stop(): void {
     this.#port.environment.clearTimeout(this.#timer)
-    this.#timer = null
   }
 
   #hear(now: number): void {

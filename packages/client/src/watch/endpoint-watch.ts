@@ -182,10 +182,11 @@ export class EndpointWatch<T> implements Watch {
     const body = header === null || (stage === 'off' && this.#stage === 'off') ? undefined : await bodyOf(response)
     if (this.#stopped) return
     if (header?.hash !== undefined && header.kind !== 'log' && this.#stage !== 'off') this.#parity.polled(header.hash)
-    if (!this.#isOld(header, body, askedIn)) {
+    const known = this.#knownOf(header, body)
+    if (!this.#isOld(header, known, askedIn)) {
       this.#etag = response.headers.get('etag')
       this.#show(response, header)
-      this.#know(header, body)
+      this.#known = known
     }
     this.#learn(header)
   }
@@ -195,12 +196,10 @@ export class EndpointWatch<T> implements Watch {
   }
 
   /** A poll's answer never overwrites a newer push (F24, R8). */
-  #isOld(header: EndpointHeader | null, body: unknown, askedIn: string | null): boolean {
+  #isOld(header: EndpointHeader | null, known: Known | null, askedIn: string | null): boolean {
     if (this.#stage !== 'push' || header === null) return false
     if (header.kind === 'log') return this.#options.append !== undefined && this.#screen.isOld(header.cursor)
-    if (body === undefined) return false
-    const answer = { cursor: header.cursor, hash: header.hash ?? hashValue(body), value: body, askedIn }
-    return this.#port.rest(header.topic, { ...answer, at: this.#port.now() }, this.#following?.handlers ?? null)
+    return known !== null && this.#port.rest(header.topic, { ...known, askedIn }, this.#following?.handlers ?? null)
   }
 
   #show(response: Response, header: EndpointHeader | null): void {
@@ -212,11 +211,9 @@ export class EndpointWatch<T> implements Watch {
     })
   }
 
-  #know(header: EndpointHeader | null, value: unknown): void {
-    this.#known =
-      header === null || header.kind === 'log' || value === undefined
-        ? null
-        : { cursor: header.cursor, hash: header.hash ?? hashValue(value), value, at: this.#port.now() }
+  #knownOf(header: EndpointHeader | null, value: unknown): Known | null {
+    if (header === null || header.kind === 'log' || value === undefined) return null
+    return { cursor: header.cursor, hash: header.hash ?? hashValue(value), value, at: this.#port.now() }
   }
 
   /** What the answer says of the endpoint. A missing header counts only when it is missing twice (R60). */
