@@ -1,4 +1,4 @@
-import type { CrossfadeError } from '@crossfade/protocol'
+import type { CrossfadeError, ServerMessage } from '@crossfade/protocol'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { WebSocket } from 'ws'
 import { createClient, type Client, type ClientOptions, type ClientStatus, type Timing } from '../src/index.ts'
@@ -58,6 +58,8 @@ async function until(client: Client, isSo: (status: ClientStatus) => boolean): P
     })
   })
 }
+
+const expiring: ServerMessage = { type: 'error', code: 'token_expiring', message: 'soon' }
 
 const liveOn =
   (transport: string) =>
@@ -348,9 +350,65 @@ describe('a connection', () => {
     const client = open({ token: (refresh) => (refresh ? 'new' : 'old') })
     listen(client, 'v')
     await until(client, liveOn('websocket'))
-    server.tell({ type: 'error', code: 'token_expiring', message: 'soon' })
+    server.tell(expiring)
     await expect.poll(() => server.frames.flat(), patiently).toContainEqual({ type: 'token', token: 'new' })
     expect(server.count('WS')).toBe(1)
+  })
+
+  it('goes on in a stream under a new token when the server asks ahead (R53)', async () => {
+    const client = open({ transports: ['sse'], token: (refresh) => (refresh ? 'new' : 'old') })
+    const values = listen(client, 'v')
+    await until(client, liveOn('sse'))
+    server.tell(expiring)
+    const tokens = (): unknown[] => server.bodies.map(({ headers }) => headers.authorization)
+    await expect.poll(tokens, patiently).toEqual(['Bearer old', 'Bearer new'])
+    server.set('v', 2)
+    await expect.poll(() => values, patiently).toEqual([1, 2])
+  })
+
+  it.each(['websocket', 'sse'] as const)('stays as it is while the token is the same (%s, R53)', async (transport) => {
+    let refreshes = 0
+    const token = (refresh: boolean): string => {
+      if (refresh) refreshes += 1
+      return 'same'
+    }
+    const client = open({ transports: [transport], token })
+    const values = listen(client, 'v')
+    await until(client, liveOn(transport))
+    for (let n = 2; n < 10; n++) {
+      server.tell(expiring)
+      server.set('v', n)
+      await expect.poll(() => values.at(-1), patiently).toBe(n)
+    }
+    expect(server.frames.flat().filter(({ type }) => type === 'token')).toEqual([])
+    expect([refreshes, server.requests.length]).toEqual([1, 1])
+  })
+
+  it.each(['websocket', 'sse'] as const)('takes a new token only once in a while (%s, R53)', async (transport) => {
+    let refreshes = 0
+    const token = (refresh: boolean): string => `t${refresh ? (refreshes += 1) : 0}`
+    const client = open({ transports: [transport], token })
+    const values = listen(client, 'v')
+    await until(client, liveOn(transport))
+    for (let n = 2; n < 10; n++) {
+      server.tell(expiring)
+      server.set('v', n)
+      await expect.poll(() => values.at(-1), patiently).toBe(n)
+    }
+    expect(refreshes).toBe(1)
+  })
+
+  it('takes the next new token when the time has come (R53)', async () => {
+    let refreshes = 0
+    const token = (refresh: boolean): string => `t${refresh ? (refreshes += 1) : 0}`
+    const client = open({ token, timing: { renewMs: 1 } })
+    listen(client, 'v')
+    await until(client, liveOn('websocket'))
+    const sent = (): unknown[] => {
+      server.tell(expiring)
+      return server.frames.flat().filter(({ type }) => type === 'token')
+    }
+    await expect.poll(() => sent().length, patiently).toBeGreaterThan(1)
   })
 
   it('blames no transport for a token that cannot be had', async () => {

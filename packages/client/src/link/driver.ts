@@ -36,7 +36,10 @@ export interface LinkPort {
 interface Attempt {
   readonly rung: number
   transport: Transport | null
+  token: string | undefined
   tokenFailed: boolean
+  /** Not before this time it asks for another token. */
+  renewAt: number
   /** Topics that it was refused as a climber, or may have been: they were carried twice. */
   readonly doubled: Set<string>
 }
@@ -73,7 +76,7 @@ export class LinkDriver {
 
   /** What is wanted has changed. */
   sync(): void {
-    const isWanted = !this.#port.subscriptions()[Symbol.iterator]().next().done
+    const isWanted = [...this.#port.subscriptions()].length > 0
     this.#send({ type: isWanted ? 'wanted' : 'unwanted' })
     this.#enqueue(() => {
       if (this.#state.phase === 'live') this.#current?.transport?.sync()
@@ -153,40 +156,59 @@ export class LinkDriver {
   }
 
   #launch(rung: number, place: (attempt: Attempt) => void): void {
-    const { environment, timing, base } = this.#port
-    const attempt: Attempt = { rung, transport: null, tokenFailed: false, doubled: new Set() }
+    const attempt: Attempt = {
+      rung,
+      transport: null,
+      token: undefined,
+      tokenFailed: false,
+      renewAt: 0,
+      doubled: new Set(),
+    }
     place(attempt)
     const name = this.#state.ladder[rung] as TransportName
     attempt.transport = opens[name]({
-      environment,
-      timing,
-      base,
+      ...this.#port,
       hold: this.#hold,
-      token: (refresh) => this.#token(attempt, refresh),
-      subscriptions: () => this.#port.subscriptions(),
+      token: () => this.#token(attempt, false),
       message: (message, asked) => this.#message(attempt, message, asked),
       proved: () => this.#enqueue(() => this.#proved(attempt)),
       ended: (end) => this.#enqueue(() => this.#ended(attempt, end)),
     })
   }
 
-  async #token(attempt: Attempt, refresh = false): Promise<string | undefined> {
+  async #token(attempt: Attempt, refresh: boolean): Promise<string | undefined> {
     const isRefresh = refresh || this.#refresh
     this.#refresh = false
     try {
-      return await this.#port.token(isRefresh)
+      return (attempt.token = await this.#port.token(isRefresh))
     } catch (error) {
       attempt.tokenFailed = true
       throw error
     }
   }
 
+  /** The server asks ahead (R53). Of the same token it would only ask again. */
+  async #renew(attempt: Attempt): Promise<void> {
+    const { environment, timing } = this.#port
+    if (environment.now() < attempt.renewAt) return
+    attempt.renewAt = environment.now() + timing.renewMs
+    const { token } = attempt
+    try {
+      const renewed = await this.#token(attempt, true)
+      // Cookies say not whether they are new.
+      if (renewed === undefined || renewed !== token) attempt.transport?.renew?.(renewed)
+    } catch {
+      // Without a new one the server will end the connection, and say why.
+    }
+  }
+
   /** What a climber is refused the transport beside it carries, and may be why (PROTOCOL §8): it is asked for again after the climb. */
   #message(attempt: Attempt, message: ServerMessage, asked: Asked | undefined): void {
-    const refused = message.type === 'error' ? message.topic : undefined
-    if (refused === undefined) this.#port.message(message, asked)
-    else if (attempt === this.#climber) attempt.doubled.add(refused)
-    else if (attempt.doubled.delete(refused)) this.#port.askLater(refused)
+    if (message.type !== 'error') return this.#port.message(message, asked)
+    const { code, topic = '' } = message
+    if (code === 'token_expiring') void this.#renew(attempt)
+    else if (attempt === this.#climber) attempt.doubled.add(topic)
+    else if (attempt.doubled.delete(topic)) this.#port.askLater(topic)
     else this.#port.message(message, asked)
   }
 
@@ -232,7 +254,6 @@ export class LinkDriver {
   #arrive(climber: Attempt): void {
     if (this.#state.reason !== 'unstable') return this.#takeOver(climber)
     this.#climbTimer = this.#port.environment.setTimeout(() => {
-      this.#climbTimer = null
       this.#enqueue(() => {
         if (climber === this.#climber) this.#takeOver(climber)
       })
@@ -264,11 +285,9 @@ export class LinkDriver {
 
   #clearClimbTimer(): void {
     this.#port.environment.clearTimeout(this.#climbTimer)
-    this.#climbTimer = null
   }
 
   #clearTimer(): void {
     this.#port.environment.clearTimeout(this.#timer)
-    this.#timer = null
   }
 }

@@ -9,8 +9,6 @@ import type { TransportEnd, TransportPort } from './transport.ts'
 export interface SseStreamListener {
   /** It carries: after the proof, or after `hello` when the path is proved. */
   ready(): void
-  /** The token runs out soon (R53). */
-  expiring(): void
   ended(end: TransportEnd): void
 }
 
@@ -18,7 +16,7 @@ export interface SseStreamListener {
 export class SseStream {
   readonly #port: TransportPort
   readonly #listener: SseStreamListener
-  readonly #options: { readonly proof: boolean; readonly refresh: boolean }
+  readonly #options: { readonly proof: boolean; readonly token?: string | undefined }
   readonly #abort = new AbortController()
   readonly #liveness: Liveness
   readonly #asked: AskedTopics
@@ -27,8 +25,12 @@ export class SseStream {
   #bye: { code: number; retry: number | null } | null = null
   #over = false
 
-  /** @param options `proof`: the path must show that it does not buffer; `refresh`: with a new token. */
-  constructor(port: TransportPort, options: { proof: boolean; refresh: boolean }, listener: SseStreamListener) {
+  /** @param options `proof`: the path must show that it does not buffer; `token`: a new one. */
+  constructor(
+    port: TransportPort,
+    options: { proof: boolean; token?: string | undefined },
+    listener: SseStreamListener,
+  ) {
     this.#port = port
     this.#listener = listener
     this.#options = options
@@ -63,7 +65,7 @@ export class SseStream {
 
   async #request(body: string): Promise<Response> {
     const { environment, base } = this.#port
-    const token = await this.#port.token(this.#options.refresh)
+    const token = this.#options.token ?? (await this.#port.token())
     return environment.fetch(`${base}${paths.sse}${this.#options.proof ? '?proof=1' : ''}`, {
       method: 'POST',
       headers: jsonHeaders(token, { accept: 'text/event-stream' }),
@@ -94,7 +96,6 @@ export class SseStream {
       if (!this.#options.proof) this.#ready()
     } else if (message.type === 'bye') this.#bye = message
     else if (message.type === 'heartbeat') this.#beat()
-    else if (message.type === 'error' && message.code === 'token_expiring') this.#listener.expiring()
     else this.#port.message(message, this.#asked.of(message))
   }
 

@@ -21,7 +21,7 @@ class SseTransport implements Transport {
     this.#port = port
     this.#stream = new SseStream(
       port,
-      { proof: true, refresh: false },
+      { proof: true },
       this.#listener(() => this.#begin()),
     )
   }
@@ -31,7 +31,7 @@ class SseTransport implements Transport {
     if (this.#over || !this.#proved || this.#timer !== null || (this.#next ?? this.#stream).covers()) return
     this.#timer = this.#port.environment.setTimeout(() => {
       this.#timer = null
-      if (!(this.#next ?? this.#stream).covers()) this.#replace(false)
+      if (!(this.#next ?? this.#stream).covers()) this.renew()
     }, syncMs)
   }
 
@@ -47,13 +47,12 @@ class SseTransport implements Transport {
     this.#port.proved()
   }
 
-  /** @param refresh the server asked for a new token (R53). */
-  #replace(refresh: boolean): void {
-    if (this.#over) return
+  renew(token?: string): void {
+    if (this.#over || !this.#proved) return
     this.#next?.close()
     const next = new SseStream(
       this.#port,
-      { proof: false, refresh },
+      { proof: false, token },
       this.#listener(() => this.#takeOver(next)),
     )
     this.#next = next
@@ -69,9 +68,6 @@ class SseTransport implements Transport {
   #listener(ready: () => void): ConstructorParameters<typeof SseStream>[2] {
     return {
       ready,
-      expiring: () => {
-        if (this.#proved) this.#replace(true)
-      },
       ended: (end) => this.#end(end),
     }
   }

@@ -36,8 +36,8 @@ export interface TransportPort {
   readonly base: string
   /** How long polls may be held here. */
   readonly hold: HoldMemory
-  /** A fresh token (F14), or `undefined` when cookies do. `refresh`: the server wants another one than before. */
-  token(refresh?: boolean): Promise<string | undefined>
+  /** A fresh token (F14), or `undefined` when cookies do. */
+  token(): Promise<string | undefined>
   /** What is wanted now. */
   subscriptions(): Iterable<TopicSubscription>
   /** @param asked what the message answers: what an older subscription still gets must not reach a newer one. */
@@ -52,6 +52,8 @@ export interface Transport {
   /** What is wanted has changed. */
   sync(): void
   close(): void
+  /** Goes on under a new token; `undefined`: under the cookies of now. */
+  renew?(token: string | undefined): void
   /** Finds out whether it still lives, for those that can ask. */
   test?(): void
 }

@@ -50,6 +50,10 @@ class WebSocketTransport implements Transport {
     }, this.#port.timing.pacingMs)
   }
 
+  renew(token: string | undefined): void {
+    if (!this.#over && token !== undefined) this.#send([{ type: 'token', token }])
+  }
+
   test(): void {
     if (!this.#proved || this.#over) return
     this.#liveness.test()
@@ -63,7 +67,6 @@ class WebSocketTransport implements Transport {
     const socket = this.#socket
     if (socket === null) return
     socket.onopen = socket.onmessage = socket.onclose = null
-    socket.onerror = () => {}
     socket.close()
   }
 
@@ -131,7 +134,6 @@ class WebSocketTransport implements Transport {
     if (message.type === 'hello') this.#greet(message)
     else if (message.type === 'bye') this.#bye = message
     else if (message.type === 'heartbeat') this.#prove()
-    else if (message.type === 'error' && message.code === 'token_expiring') void this.#renew()
     else this.#port.message(message, this.#askedBy(message))
   }
 
@@ -156,16 +158,6 @@ class WebSocketTransport implements Transport {
     this.#proved = true
     this.#liveness.prove()
     this.#port.proved()
-  }
-
-  /** The server asks ahead (R53): the connection goes on under the new token. */
-  async #renew(): Promise<void> {
-    try {
-      const token = await this.#port.token(true)
-      if (!this.#over && token !== undefined) this.#send([{ type: 'token', token }])
-    } catch {
-      // Without a new one the server will end the connection, and say why.
-    }
   }
 
   #closed(code: number): void {
