@@ -9,8 +9,9 @@ import {
   type Phase,
   type Step,
 } from '../src/link/machine.ts'
+import { statusOf } from '../src/link/status.ts'
 import { defaultTiming } from '../src/timing.ts'
-import { transportNames } from '../src/transports/transport.ts'
+import { transportNames, type EndReason } from '../src/transports/transport.ts'
 
 const now = 1_000_000
 const inputs = { now, random: () => 0.5, timing: defaultTiming }
@@ -143,6 +144,29 @@ describe('the table of the link', () => {
   })
 })
 
+const reachable = { type: 'checked', reachable: true } as const
+const wsBlocked = [{ type: 'ended', reason: 'ws-blocked' }, reachable] as const
+const sseBlocked = [{ type: 'ended', reason: 'sse-blocked' }, reachable] as const
+
+/** What worked ends, and then nothing answers. */
+function down(reason: EndReason): LinkEvent[] {
+  const ended: LinkEvent = { type: 'ended', reason }
+  return [ended, { type: 'timer' }, ended, { type: 'checked', reachable: false }, { type: 'timer' }]
+}
+
+/** What the application is told from the first connection on, as `state transport: reason`, each once. */
+function said(happens: readonly LinkEvent[]): string[] {
+  let state = initialLink(transportNames)
+  const lines: string[] = []
+  for (const event of [{ type: 'wanted' } as const, ...happens]) {
+    state = stepLink(state, event, inputs).state
+    const { state: name, transport, reason } = statusOf(state)
+    const line = `${name} ${transport}: ${reason}`
+    if (line !== lines.at(-1)) lines.push(line)
+  }
+  return lines
+}
+
 describe('the link', () => {
   it('steps down when the transport fails and the server answers the probe (F1, F2)', () => {
     const failed = stepLink(stateIn('opening', { rung: 0 }), { type: 'ended', reason: 'ws-blocked' }, inputs)
@@ -219,10 +243,64 @@ describe('the link', () => {
     expect(waits).toEqual([15_000, 30_000, 60_000, 120_000, 120_000].map((ms) => ms * 0.875))
   })
 
-  it('keeps why it is not on its best transport until it is', () => {
-    const lower = step('opening', { type: 'proved' }, { reason: 'ws-blocked' })
-    expect(lower.state.reason).toBe('ws-blocked')
-    expect(stepLink(lower.state, { type: 'climbed', rung: 0 }, inputs).state).toMatchObject({ rung: 0, reason: null })
+  it('says why it is not on a better transport, until it is (F25)', () => {
+    const polls = said([...wsBlocked, ...sseBlocked, { type: 'proved' }])
+    expect(polls.at(-1)).toBe('live longpoll: sse-blocked')
+    // Of the transports above the stream only the WebSocket is blocked.
+    const stream = [...wsBlocked, ...sseBlocked, { type: 'proved' }, { type: 'climbed', rung: 1 }] as const
+    expect(said(stream).at(-1)).toBe('live sse: ws-blocked')
+    expect(said([...stream, { type: 'climbed', rung: 0 }]).at(-1)).toBe('live websocket: null')
+  })
+
+  it('forgets that the server was down as soon as something works (F9)', () => {
+    const happens = [
+      ...wsBlocked,
+      ...sseBlocked,
+      { type: 'proved' },
+      ...down('poll-failed'),
+      { type: 'proved' },
+    ] as const
+    expect(said(happens)).toEqual([
+      'connecting null: null',
+      'connecting null: ws-blocked',
+      'connecting null: sse-blocked',
+      'live longpoll: sse-blocked',
+      'polling endpoint: poll-failed',
+      'polling endpoint: server-down',
+      'live longpoll: sse-blocked',
+    ])
+  })
+
+  it('blames a transport only when the server answers (F1, F9)', () => {
+    const [failed] = wsBlocked
+    const happens = [failed, { type: 'checked', reachable: false }, { type: 'timer' }, ...wsBlocked] as const
+    expect(said(happens)).toEqual([
+      'connecting null: null',
+      'polling endpoint: server-down',
+      'polling endpoint: ws-blocked',
+    ])
+  })
+
+  it.each([
+    [
+      'a token that was refused',
+      [
+        { type: 'ended', reason: 'auth' },
+        { type: 'ended', reason: 'auth' },
+      ],
+      'auth',
+    ],
+    ['an end that the server announced', [{ type: 'ended', reason: 'closed', retryMs: 100 }], 'closed'],
+    ['an accident', [{ type: 'ended', reason: 'closed' }], 'closed'],
+  ] as const)('%s is the reason for as long as nothing works', (_what, ends, reason) => {
+    const happens = [...wsBlocked, { type: 'proved' }, ...ends, { type: 'timer' }, { type: 'proved' }] as const
+    expect(said(happens).slice(-2)).toEqual([`polling endpoint: ${reason}`, 'live sse: ws-blocked'])
+  })
+
+  it.each(['sleep', 'unwanted'] as const)('what kept it from the server before %s is no news after it', (type) => {
+    const { state } = step('waiting', { type }, { reason: 'server-down', failures: { 0: 'ws-blocked' } })
+    const { state: back } = stepLink(state, { type: type === 'sleep' ? 'wake' : 'wanted' }, inputs)
+    expect(back).toMatchObject({ phase: 'opening', rung: 1, reason: 'ws-blocked' })
   })
 })
 
@@ -260,6 +338,25 @@ function violations(before: LinkState, event: LinkEvent, { state, effects }: Ste
   return Object.keys(rules).filter((rule) => rules[rule] !== true)
 }
 
+/** What may come next. @param reasons why each rung ends. */
+function possibleIn({ phase, rung }: LinkState, reasons: readonly EndReason[]): readonly LinkEvent[] {
+  const end = { type: 'ended', reason: reasons[rung] ?? 'closed' } as const
+  const ends: LinkEvent[] = [end, { type: 'ended', reason: 'auth' }, { ...end, retryMs: 100 }]
+  const possible: { readonly [Name in Phase]: readonly LinkEvent[] } = {
+    idle: [{ type: 'wanted' }],
+    opening: [{ type: 'proved' }, ...ends],
+    checking: [
+      { type: 'checked', reachable: true },
+      { type: 'checked', reachable: false },
+    ],
+    live: [...ends, ...transportNames.slice(0, rung).map((_, better) => ({ type: 'climbed' as const, rung: better }))],
+    waiting: [{ type: 'timer' }],
+    asleep: [{ type: 'wake' }],
+    stopped: [],
+  }
+  return [...possible[phase], { type: 'sleep' }, { type: 'unwanted' }]
+}
+
 describe('whatever happens to the link', () => {
   it('the rung is on the ladder, an opening has its transport, and a waiting its timer', () => {
     fc.assert(
@@ -272,6 +369,24 @@ describe('whatever happens to the link', () => {
           const result = stepLink(state, event, { ...inputs, now: at })
           state = result.state
           expect(violations(before, event, result)).toEqual([])
+        }
+      }),
+    )
+  })
+
+  it('a live link blames the transport above it, and on the best one nothing (F9, F25)', () => {
+    const ends = ['ws-blocked', 'sse-blocked', 'poll-failed', 'poll-failed'] as const
+    fc.assert(
+      fc.property(fc.array(fc.tuple(fc.nat(), fc.nat(20_000)), { maxLength: 80, size: 'max' }), (happenings) => {
+        let state = initialLink(transportNames)
+        let at = now
+        for (const [choice, ms] of happenings) {
+          at += ms
+          const possible = possibleIn(state, ends)
+          const event = possible[choice % possible.length] as LinkEvent
+          state = stepLink(state, event, { ...inputs, now: at }).state
+          const above = state.rung === 0 ? [null] : [ends[state.rung - 1], 'unstable']
+          expect(state.phase === 'live' ? above : [state.reason]).toContain(state.reason)
         }
       }),
     )

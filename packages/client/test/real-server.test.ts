@@ -150,6 +150,12 @@ describe('with the server', () => {
     proxy.faults.stream = 'hold'
     proxy.killAll()
     await carries('longpoll', 'sse-buffered')
+    // What comes back is not "because nothing answers" (F9).
+    proxy.faults.blockedPath = '/crossfade'
+    proxy.killAll()
+    await expect.poll(() => client.status, patiently).toMatchObject({ transport: 'endpoint', reason: 'server-down' })
+    proxy.faults.blockedPath = null
+    await carries('longpoll', 'sse-buffered')
     proxy.heal()
     await carries('websocket', null)
     expect(new Set(shown).size).toBe(shown.length)

@@ -18,7 +18,7 @@ import type { EndReason, TransportName } from '../transports/transport.ts'
 
 export type Phase = 'idle' | 'opening' | 'checking' | 'live' | 'waiting' | 'asleep' | 'stopped'
 
-/** Why the client is not on its best transport. */
+/** Why the client is not on a better transport, or on none. */
 export type Reason = EndReason | 'server-down' | 'unstable'
 
 export interface LinkState {
@@ -33,8 +33,10 @@ export interface LinkState {
   /** Tries of a better transport since it stepped down. */
   readonly climbs: number
   readonly liveSince: number
-  /** Why it is not on the best transport, or has none. */
+  /** Why it is not on a better transport, or has none: what is so now, not what was. */
   readonly reason: Reason | null
+  /** By rung, why it failed the last time: the reason again when the rung below it works. */
+  readonly failures: { readonly [rung: number]: Reason }
   /** One token refresh was tried since it last worked. */
   readonly refreshed: boolean
   readonly retryAt: number | null
@@ -95,6 +97,7 @@ export function initialLink(ladder: readonly TransportName[]): LinkState {
     climbs: 0,
     liveSince: 0,
     reason: null,
+    failures: {},
     refreshed: false,
     retryAt: null,
   }
@@ -114,15 +117,17 @@ const open = (state: LinkState): Step => {
   return { state: { ...state, phase: 'opening', retryAt: null }, effects: [{ type: 'open', transport }] }
 }
 
-const toIdle = (state: LinkState): Step => ({
-  state: { ...state, phase: 'idle', retryAt: null },
+/** With the reason why it is not one rung higher. */
+const explained = (state: LinkState): LinkState => ({ ...state, reason: state.failures[state.rung - 1] ?? null })
+
+/** What else kept it from the server is no news any more when it comes back. */
+const rest = (state: LinkState, phase: Phase): Step => ({
+  state: { ...explained(state), phase, retryAt: null },
   effects: [{ type: 'close' }, { type: 'stopClimbing' }],
 })
 
-const toSleep = (state: LinkState): Step => ({
-  state: { ...state, phase: 'asleep', retryAt: null },
-  effects: [{ type: 'close' }, { type: 'stopClimbing' }],
-})
+const toIdle = (state: LinkState): Step => rest(state, 'idle')
+const toSleep = (state: LinkState): Step => rest(state, 'asleep')
 
 function wait(state: LinkState, ms: number, inputs: Inputs): Step {
   return {
@@ -150,15 +155,22 @@ function announced(state: LinkState, event: Extract<LinkEvent, { type: 'ended' }
 function comeBack(state: LinkState, retryMs: number, inputs: Inputs): Step {
   const askedMs = spreadMs(retryMs, inputs.random)
   const ms = state.attempt === 0 ? askedMs : Math.max(askedMs, backoffMs(state.attempt, inputs.random))
-  return wait({ ...state, reason: state.reason ?? 'closed' }, ms, inputs)
+  return wait({ ...state, reason: 'closed' }, ms, inputs)
 }
+
+/** The rung is at fault if the server answers, which is not known yet. */
+const blame = (state: LinkState, reason: Reason): LinkState => ({
+  ...state,
+  phase: 'checking',
+  failures: { ...state.failures, [state.rung]: reason },
+})
 
 /** A transport that never worked: either it is blocked or the server is down, and only a plain request tells which. */
 const failedToOpen: Handler<'ended'> = (state, event, inputs) => {
   const step = announced(state, event, inputs)
   if (step !== null) return step
-  if (event.reason === 'unsupported') return stepDown({ ...state, reason: 'unsupported' }, inputs)
-  return { state: { ...state, phase: 'checking', reason: event.reason }, effects: [{ type: 'check' }] }
+  const blamed = blame(state, event.reason)
+  return event.reason === 'unsupported' ? stepDown(blamed, inputs) : { state: blamed, effects: [{ type: 'check' }] }
 }
 
 /** A transport that worked has ended: once may be an accident, short lives in a row are a middlebox (F3). */
@@ -169,18 +181,20 @@ const ended: Handler<'ended'> = (state, event, inputs) => {
   const shortLives = wasShort ? state.shortLives + 1 : 0
   const isBuffered = event.reason === 'sse-buffered'
   if (isBuffered || shortLives >= inputs.timing.shortLives) {
+    const reason = isBuffered ? 'sse-buffered' : 'unstable'
     return {
-      state: { ...state, phase: 'checking', shortLives, reason: isBuffered ? 'sse-buffered' : 'unstable' },
+      state: blame({ ...state, shortLives, reason }, reason),
       effects: [{ type: 'stopClimbing' }, { type: 'check' }],
     }
   }
-  return backOff({ ...state, shortLives }, inputs)
+  return backOff({ ...state, shortLives, reason: event.reason }, inputs)
 }
 
 /** Below the last rung the ladder begins anew, later: what blocked the better ones may have ended meanwhile. */
 function stepDown(state: LinkState, inputs: Inputs): Step {
-  if (state.rung + 1 >= state.ladder.length) return backOff({ ...state, rung: 0, shortLives: 0 }, inputs)
-  return open({ ...state, rung: state.rung + 1, shortLives: 0 })
+  const rung = state.rung + 1
+  const next = explained({ ...state, rung, shortLives: 0 })
+  return rung < state.ladder.length ? open(next) : backOff({ ...next, rung: 0 }, inputs)
 }
 
 const checked: Handler<'checked'> = (state, event, inputs) =>
@@ -191,12 +205,11 @@ const proved: Handler<'proved'> = (state, _event, inputs) => {
   const isBest = state.rung === 0
   return {
     state: {
-      ...state,
+      ...explained(state),
       phase: 'live',
       attempt: 0,
       refreshed: false,
       liveSince: inputs.now,
-      reason: isBest ? null : state.reason,
       climbs: isBest ? 0 : state.climbs,
     },
     effects: isBest ? [] : [{ type: 'climb', ms: climbMs(state.climbs, inputs) }],
