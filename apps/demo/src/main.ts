@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { buildApp } from './app.ts'
 import { explain } from './database-trouble.ts'
 import { buildPage } from './page.ts'
-import { startPostgres } from './postgres.ts'
+import { DemoPostgres } from './postgres.ts'
 
 const defaultFolder = fileURLToPath(new URL('../.data', import.meta.url))
 const { PORT = '3000', HOST = '127.0.0.1', DATABASE_URL, DEMO_SIMULATE = '1', DEMO_DATA = defaultFolder } = process.env
@@ -11,6 +11,8 @@ const { PORT = '3000', HOST = '127.0.0.1', DATABASE_URL, DEMO_SIMULATE = '1', DE
 /** What must be ended, last first. */
 const cleanups: (() => Promise<void>)[] = []
 let ending: Promise<void> | null = null
+/** Aborted when the ending begins. */
+const ends = new AbortController()
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void end(0))
 // Whoever started us is gone: nobody would stop us.
@@ -44,7 +46,14 @@ async function main(): Promise<void> {
 
 async function ownDatabase(): Promise<string> {
   console.log('Starting PostgreSQL …')
-  const starting = startPostgres(DEMO_DATA)
+  const starting = DemoPostgres.start(DEMO_DATA, {
+    signal: ends.signal,
+    say: (line) => console.log(line),
+    giveUp: (why) => {
+      console.error(`The demo ends: ${why}`)
+      void end(1)
+    },
+  })
   // Asked to end before it has started: it ends as soon as it has.
   cleanups.push(() => starting.then((postgres) => postgres.stop(), isTold))
   const postgres = await starting
@@ -64,6 +73,7 @@ function readPort(): number {
 
 /** Drains and stops, once, however often it is asked. */
 function end(code: number): Promise<void> {
+  ends.abort()
   ending ??= (async () => {
     for (const cleanup of cleanups.toReversed()) {
       await cleanup().catch((error: unknown) => {

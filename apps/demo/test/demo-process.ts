@@ -112,11 +112,13 @@ export async function eventually(withinMs: number, isSo: () => boolean | Promise
   }
 }
 
-function folderOfData(demo: DemoProcess, folder: string): string {
+/** Where the data of its PostgreSQL really is. */
+export function folderOfData(demo: DemoProcess, folder: string): string {
   return /^Its data is in (.+), where its user can reach it\.$/m.exec(demo.output())?.[1] ?? join(folder, 'postgres')
 }
 
-function postmasterPid(dataFolder: string): number {
+/** The process that serves a data folder. */
+export function postmasterPid(dataFolder: string): number {
   return Number(readFileSync(join(dataFolder, 'postmaster.pid'), 'utf8').split('\n')[0])
 }
 

@@ -11,9 +11,11 @@ import { WebSocket } from 'ws'
 import {
   aliveInGroup,
   eventually,
+  folderOfData,
   isAlive,
   isListening,
   npmStart,
+  postmasterPid,
   ready,
   type DemoProcess,
   type ReadyDemo,
@@ -74,6 +76,7 @@ it('prints where it is, each on a line alone, and ends with 0 on SIGTERM to npm 
   expect(await (await fetch(`${demo.origin}/demo/info`)).json()).toEqual({ databaseUrl: demo.databaseUrl })
   process.kill(demo.pid, 'SIGTERM')
   expect(await demo.exitCode(endMs)).toBe(0)
+  expect(demo.output()).not.toContain('PostgreSQL ended')
   await expectNothingLeft(demo)
 })
 
@@ -225,6 +228,41 @@ it('leaves no server behind when the demo is killed and its database is not', as
   process.kill(second.pid, 'SIGTERM')
   expect(await second.exitCode(endMs)).toBe(0)
   await expectNothingLeft(second)
+})
+
+it.for(['SIGINT', 'SIGKILL'] as const)('starts its database again when that dies of %s', async (signal) => {
+  const demo = await start()
+  const stream = await openStream(`${demo.origin}/api/orders/1`)
+  await stream.next<{ type: string }>(({ type }) => type === 'event')
+  process.kill(demo.postgresPid, signal)
+  await eventually(startMs, () => demo.output().includes(`PostgreSQL runs again on port ${demo.postgresPort}.`))
+  const how = signal === 'SIGINT' ? '0' : 'SIGKILL'
+  expect(demo.output()).toContain(`PostgreSQL ended (${how}). Starting it again …`)
+  const again = { ...demo, postgresPid: postmasterPid(folderOfData(demo, folder)) }
+  started.push(again)
+  expect(again.postgresPid).not.toBe(demo.postgresPid)
+  await eventually(startMs, async () => (await fetch(`${demo.origin}/api/orders/1`)).status === 200)
+  const changed = stream.next<object>((message) => JSON.stringify(message).includes('after the death'))
+  await postJson(`${demo.origin}/api/orders/1`, { status: 'after the death' }, undefined, 'PATCH')
+  await changed
+  stream.close()
+  process.kill(demo.pid, 'SIGTERM')
+  expect(await demo.exitCode(endMs)).toBe(0)
+  expect(demo.output().match(/PostgreSQL ended/g)).toHaveLength(1)
+  await expectNothingLeft(again)
+})
+
+it('ends with 1 and says why when its database cannot be started again', async () => {
+  const demo = await start()
+  const data = folderOfData(demo, folder)
+  // A control file that is gone lets no server start.
+  rmSync(join(data, 'global/pg_control'))
+  process.kill(demo.postgresPid, 'SIGKILL')
+  expect(await demo.exitCode(startMs)).toBe(1)
+  expect(demo.output()).toMatch(
+    /^The demo ends: PostgreSQL ended \(SIGKILL\) and was started again 5 times .*could not find/m,
+  )
+  await expectNothingLeft(demo)
 })
 
 it('says in one line which port is taken, and ends with 1', async () => {

@@ -39,6 +39,8 @@ export interface EmbeddedPostgres {
   readonly pid: number
   /** Where the data really is: elsewhere than asked when the server's user could not get there. */
   readonly dataFolder: string
+  /** Resolves when the server is gone, whoever ended it, with its exit code or the signal that it died of. */
+  readonly gone: Promise<number | NodeJS.Signals>
   /** Ends the server; bounded, and harmless when it is gone. */
   stop(): Promise<void>
   /** Kills it, as a power cut would. */
@@ -50,6 +52,7 @@ const user = 'postgres'
 const password = 'postgres'
 const startMs = 20_000
 const stopMs = 10_000
+const childrenMs = 10_000
 
 /**
  * Starts PostgreSQL on 127.0.0.1, in a process group of its own: signals for ours do not reach it.
@@ -65,12 +68,14 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions = {
   const release = claim(dataFolder)
   let port: number
   let child: ChildProcess
+  let gone: Promise<number | NodeJS.Signals>
   try {
     port = options.port || (await freePort())
     await endPreviousServer(dataFolder)
     makeReachable(folder, dataFolder, runAs)
     if (!existsSync(join(dataFolder, 'PG_VERSION'))) await initialise(binaries, dataFolder, runAs)
-    child = await launch(binaries, dataFolder, runAs, port, options.flags ?? [])
+    child = await patiently(() => launch(binaries, dataFolder, runAs, port, options.flags ?? []))
+    gone = exitOf(child)
   } catch (error) {
     release()
     throw error
@@ -82,6 +87,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions = {
     port,
     pid: child.pid ?? 0,
     dataFolder,
+    gone,
     stop: async () => {
       process.off('exit', interrupt)
       await end(child)
@@ -150,6 +156,18 @@ async function initdb(binaries: Binaries, dataFolder: string, runAs: ServerUser)
   }
 }
 
+/** Children of a server that was killed end by themselves, and until then PostgreSQL refuses their data. */
+async function patiently(start: () => Promise<ChildProcess>): Promise<ChildProcess> {
+  for (const until = performance.now() + childrenMs; ;) {
+    try {
+      return await start()
+    } catch (error) {
+      if (performance.now() > until || !String(error).includes('pre-existing shared memory block')) throw error
+      await new Promise((resolve) => setTimeout(resolve, 200))
+    }
+  }
+}
+
 async function launch(
   binaries: Binaries,
   dataFolder: string,
@@ -197,6 +215,11 @@ async function launch(
   child.unref()
   ;(child.stderr as unknown as { unref?: () => void } | null)?.unref?.()
   return child
+}
+
+async function exitOf(child: ChildProcess): Promise<number | NodeJS.Signals> {
+  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
+  return child.exitCode ?? child.signalCode ?? 0
 }
 
 async function end(child: ChildProcess): Promise<void> {

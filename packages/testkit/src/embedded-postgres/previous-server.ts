@@ -1,19 +1,21 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { isAlive } from './processes.ts'
+import { exists, isAlive } from './processes.ts'
 
 const patienceMs = 12_000
 
 /**
- * Ends a server that an earlier, killed process left on this data folder, and takes away a lock that nobody holds: after kill −9 of
- * everything the next start must work.
+ * Ends a server that an earlier, killed process left on this data folder, and takes away a lock whose number somebody else has now, or a
+ * zombie: after kill −9 of everything the next start must work, and PostgreSQL would think that its server lives. A lock whose process is gone
+ * stays: it says where the shared memory is, by which PostgreSQL sees whether children of a killed server still write.
  */
 export async function endPreviousServer(dataFolder: string): Promise<void> {
   const lock = join(dataFolder, 'postmaster.pid')
   if (!existsSync(lock)) return
   const pid = Number(readFileSync(lock, 'utf8').split('\n')[0])
-  if (Number.isInteger(pid) && pid > 1 && serves(pid, dataFolder)) await endServer(pid, dataFolder)
-  rmSync(lock, { force: true })
+  const isNumber = Number.isInteger(pid) && pid > 1
+  if (isNumber && serves(pid, dataFolder)) await endServer(pid, dataFolder)
+  if (!isNumber || (exists(pid) && !serves(pid, dataFolder))) rmSync(lock, { force: true })
 }
 
 async function endServer(pid: number, dataFolder: string): Promise<void> {

@@ -1,13 +1,19 @@
 import { existsSync, readFileSync } from 'node:fs'
 
-/** Whether a process lives: neither gone nor a zombie. */
-export function isAlive(pid: number): boolean {
+/** Whether a process has this number, be it a zombie. */
+export function exists(pid: number): boolean {
   try {
     process.kill(pid, 0)
+    return true
   } catch (error) {
     // EPERM: it lives, and belongs to another user.
-    if ((error as NodeJS.ErrnoException).code !== 'EPERM') return false
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
   }
+}
+
+/** Whether a process lives: neither gone nor a zombie. */
+export function isAlive(pid: number): boolean {
+  if (!exists(pid)) return false
   if (!existsSync('/proc/self/stat')) return true
   const state = statOf(pid)?.[0]
   return state !== undefined && state !== 'Z' && state !== 'X'
