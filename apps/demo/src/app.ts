@@ -1,7 +1,8 @@
 import { postgresReplication } from '@crossfade/changefeed/postgres-replication'
 import crossfade from '@crossfade/server'
+import { sql } from 'drizzle-orm'
 import Fastify, { type FastifyError, type FastifyInstance } from 'fastify'
-import { openDatabase } from './database.ts'
+import { openDatabase, type Database } from './database.ts'
 import { withoutPassword } from './database-url.ts'
 import { principalOf, registerIdentity, Tokens } from './identity.ts'
 import { Middlebox } from './middlebox.ts'
@@ -13,6 +14,7 @@ import { registerOrders } from './routes/orders.ts'
 import { registerPrices } from './routes/prices.ts'
 import { registerRooms } from './routes/rooms.ts'
 import { simulate } from './simulate.ts'
+import { slotFor } from './slot.ts'
 import { registerStages } from './stages.ts'
 
 /** What the demo is started with. */
@@ -22,8 +24,6 @@ export interface AppOptions {
   readonly isOwnDatabase?: boolean
   /** Whether other people's work is simulated. */
   readonly simulate: boolean
-  /** Name of the replication slot. Default `crossfade_demo`. */
-  readonly slot?: string
   /** Where the built page is; `null`: only the API. */
   readonly pageFolder: string | null
 }
@@ -32,6 +32,7 @@ export interface AppOptions {
 export async function buildApp(options: AppOptions): Promise<{ app: FastifyInstance; operatorToken: string }> {
   const database = openDatabase(options.databaseUrl)
   await migrate(database.$client)
+  const slot = slotFor(await nameOf(database))
   const tokens = await Tokens.load(database)
   const app = Fastify({ forceCloseConnections: 'idle', routerOptions: { maxParamLength: 300 } })
   app.addHook('onClose', () => database.$client.end())
@@ -43,7 +44,7 @@ export async function buildApp(options: AppOptions): Promise<{ app: FastifyInsta
   await registerIdentity(app, database, tokens)
   new Middlebox('/crossfade').install(app)
   await app.register(crossfade, {
-    feed: postgresReplication({ connectionString: options.databaseUrl, slot: options.slot ?? 'crossfade_demo' }),
+    feed: postgresReplication({ connectionString: options.databaseUrl, slot }),
     authenticate: ({ headers }) => principalOf(tokens, headers),
     operator: (request) => request.headers.authorization === `Bearer ${tokens.operator}`,
     rollout: {
@@ -65,6 +66,12 @@ export async function buildApp(options: AppOptions): Promise<{ app: FastifyInsta
     app.addHook('preClose', async () => stop())
   }
   return { app, operatorToken: tokens.operator }
+}
+
+/** What the database is called: its URL need not say. */
+async function nameOf(database: Database): Promise<string> {
+  const { rows } = await database.execute<{ name: string }>(sql`SELECT current_database() AS name`)
+  return rows[0]?.name ?? ''
 }
 
 /** The database's URL as any visitor may see it. */

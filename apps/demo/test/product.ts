@@ -22,8 +22,7 @@ export async function startProduct(
   port = 0,
 ): Promise<Product> {
   const own = database ?? (await freshDatabase())
-  const slot = new URL(own.url).pathname.slice(1)
-  const { app, operatorToken } = await buildApp({ databaseUrl: own.url, simulate: false, slot, pageFolder })
+  const { app, operatorToken } = await buildApp({ databaseUrl: own.url, simulate: false, pageFolder })
   const origin = await app.listen({ port, host: '127.0.0.1' })
   return {
     app,
