@@ -121,6 +121,38 @@ describe('the page', () => {
     expect(demo.errors).toEqual([])
   })
 
+  it('says of an opened order that was deleted that it is gone', async () => {
+    const { database } = product
+    await carriedBy('WebSocket')
+    const [row] = await database.query<{ id: number }>(
+      `INSERT INTO orders (item, quantity) VALUES ('Soon gone', 1) RETURNING id`,
+    )
+    await demo
+      .order('push', row?.id ?? 0)
+      .locator('.link')
+      .click()
+    const page = (side: string) => demo.page.locator(`[data-side="${side}"] [data-order="${row?.id}"]`)
+    for (const side of ['push', 'poll']) await page(side).getByText('Soon gone').waitFor()
+    await database.query('DELETE FROM orders WHERE id = $1', [row?.id])
+    for (const side of ['push', 'poll'])
+      await page(side)
+        .locator('.status', { hasText: /^gone$/ })
+        .waitFor()
+    for (const side of ['push', 'poll']) expect(await page(side).innerText()).not.toContain('Soon gone')
+  })
+
+  it('marks a notification as read', async () => {
+    const right = demo.page.locator('[data-side="push"]')
+    await carriedBy('WebSocket')
+    await product.database.query(`INSERT INTO notifications (user_id, text) SELECT id, 'To be read' FROM users`)
+    const item = right.locator('.list li', { hasText: 'To be read' })
+    await item.getByRole('button', { name: 'Mark as read' }).click()
+    await right.locator('.list li.read', { hasText: 'To be read' }).waitFor()
+    expect(await item.getByRole('button').count()).toBe(0)
+    expect(await right.locator('.badge').innerText()).toBe('0')
+    expect(demo.errors).toEqual([])
+  })
+
   it('changes through its own buttons and forms', async () => {
     await demo.order('push', 2).locator('.status').click()
     await demo.page.locator('#say input').fill('From the form')
@@ -356,6 +388,14 @@ describe('a stage', () => {
     await expect.poll(() => says.innerText()).toBe('data comes by push')
     product.app.crossfade.rollout.set('order-board', { stage: 'push', percent: 0 })
     await expect.poll(() => says.innerText(), { timeout: 15_000 }).toBe('polls, as before')
+    const share = demo.page.locator('[data-testid="share-order-board"]')
+    expect(await share.innerText()).toBe('push for 0 %, off for the rest; you: off')
+    const here = demo.page.locator('[data-testid="stage-order-board"] [aria-current="true"]')
+    expect(await here.innerText()).toBe('off')
+    await demo.page.screenshot({ path: `${artifacts}demo-share.png` })
+    await demo.setStage('order-board', 'push')
+    await expect.poll(() => share.innerText()).toBe('')
+    await expect.poll(() => here.innerText()).toBe('push')
   }, 60_000)
 
   it('is moved for each feature, the page of one order among them', async () => {

@@ -5,6 +5,14 @@ import { post } from './post.ts'
 const stages = ['off', 'shadow', 'hint', 'push'] as const
 type Stage = (typeof stages)[number]
 
+/** What the server says of a feature. */
+interface Setting {
+  readonly feature: string
+  readonly stage: Stage
+  readonly percent: number
+  readonly rest: Stage
+}
+
 const shown = [
   ['order-board', 'Order board'],
   ['order-page', 'Order page'],
@@ -17,6 +25,7 @@ const shown = [
 export class Faders {
   readonly #outputs = new Map<string, HTMLElement>()
   readonly #watches = new Map<string, Watch>()
+  readonly #settings = new Map<string, Setting>()
 
   constructor() {
     fill(
@@ -37,19 +46,23 @@ export class Faders {
   /** Another visitor may have moved a fader. */
   async refresh(): Promise<void> {
     try {
-      const { features } = (await (await fetch('/demo/stages')).json()) as {
-        features: { feature: string; stage: Stage }[]
-      }
-      for (const { feature, stage } of features) this.show(feature, stage)
+      const { features } = (await (await fetch('/demo/stages')).json()) as { features: Setting[] }
+      for (const setting of features) this.show(setting)
     } catch {
       // The server is away; what is shown stays.
     }
   }
 
-  show(feature: string, stage: Stage): void {
-    const group = document.querySelector(`[data-testid="stage-${feature}"]`)
-    for (const button of group?.querySelectorAll('button') ?? [])
+  /** Shows what is set; where it is not for all, which part of the users it is for, and where this client is. */
+  show(setting: Setting): void {
+    const { feature, stage, percent } = setting
+    this.#settings.set(feature, setting)
+    const group = document.querySelector<HTMLElement>(`[data-testid="stage-${feature}"]`)
+    if (group === null) return
+    group.classList.toggle('partly', percent < 100)
+    for (const button of group.querySelectorAll('button'))
       button.setAttribute('aria-pressed', String(button.value === stage))
+    this.#tell()
   }
 
   #tell(): void {
@@ -60,6 +73,18 @@ export class Faders {
       output.classList.toggle('bad', state.stage === 'shadow' && state.parity.disagree > 0)
       const text = hintOf(state)
       if (output.textContent !== text) output.textContent = text
+      this.#tellShare(feature, state.stage)
+    }
+  }
+
+  #tellShare(feature: string, mine: Stage): void {
+    const share = find(`[data-testid="share-${feature}"]`)
+    const { stage, percent, rest } = this.#settings.get(feature) ?? { stage: mine, percent: 100, rest: mine }
+    const text = percent < 100 ? `${stage} for ${percent} %, ${rest} for the rest; you: ${mine}` : ''
+    if (share.textContent !== text) share.textContent = text
+    for (const button of document.querySelectorAll<HTMLButtonElement>(`[data-testid="stage-${feature}"] button`)) {
+      if (button.value === mine) button.setAttribute('aria-current', 'true')
+      else button.removeAttribute('aria-current')
     }
   }
 
@@ -74,7 +99,13 @@ export class Faders {
     return element(
       'div',
       { class: 'fader' },
-      element('header', {}, element('b', {}, title), output),
+      element(
+        'header',
+        {},
+        element('b', {}, title),
+        output,
+        element('small', { class: 'share', 'data-testid': `share-${feature}` }),
+      ),
       element(
         'div',
         { class: 'stages', role: 'group', 'aria-label': title, 'data-testid': `stage-${feature}` },
@@ -84,7 +115,7 @@ export class Faders {
   }
 
   async #set(feature: string, stage: Stage): Promise<void> {
-    this.show(feature, stage)
+    this.show({ feature, stage, percent: 100, rest: 'off' })
     // Where it fails the next refresh shows what is so.
     await post('/demo/stages', { feature, stage }).catch(() => {})
   }

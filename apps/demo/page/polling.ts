@@ -12,15 +12,20 @@ export function startPolling(side: Side, meter: Meter): (id: number) => void {
   let leave = (): void => {}
   return (id) => {
     leave()
-    leave = loop<Order>(endpoints.order(id), (order) => side.showOrder(order))
+    leave = loop<Order>(
+      endpoints.order(id),
+      (order) => side.showOrder(order),
+      () => side.showGone(id),
+    )
   }
 
-  function loop<T>(url: string, show: (value: T) => void): () => void {
+  function loop<T>(url: string, show: (value: T) => void, showGone = (): void => {}): () => void {
     let isOpen = true
     const poll = async (): Promise<void> => {
       meter.request()
       try {
         const response = await fetch(url)
+        if (response.status === 404 && isOpen) showGone()
         if (!response.ok) return
         const value = (await response.json()) as T
         if (isOpen) show(value)

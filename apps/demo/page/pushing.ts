@@ -20,7 +20,7 @@ export function startPushing(side: Side, meter: Meter, faders: Faders, network: 
   const crossfade = createClient()
   crossfade.on('request', () => meter.request())
   crossfade.on('status', (status) => network.show(status))
-  crossfade.on('stage', ({ feature, stage }) => faders.show(feature, stage))
+  crossfade.on('stage', (setting) => faders.show(setting))
   network.show(crossfade.status)
 
   const every = pollEveryMs
@@ -35,10 +35,19 @@ export function startPushing(side: Side, meter: Meter, faders: Faders, network: 
   })
   return (id) => {
     leave()
-    const order = crossfade.watch<Order>(endpoints.order(id), { every }, (value) => side.showOrder(value))
+    const order = crossfade.watch<Order | null>(endpoints.order(id), { every, read: orderOf }, (value) =>
+      value === null ? side.showGone(id) : side.showOrder(value),
+    )
     faders.follow({ 'order-page': order })
     leave = () => order.stop()
   }
+}
+
+/** `null`: there is none with this number, or no longer. */
+async function orderOf(response: Response): Promise<Order | null> {
+  if (response.status === 404) return null
+  if (!response.ok) throw new Error(`${response.url} answered ${response.status}`)
+  return (await response.json()) as Order
 }
 
 /** What the endpoint would answer with one more message: by id, and no more than asked for. One that the list had already changes nothing. */

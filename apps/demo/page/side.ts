@@ -65,6 +65,19 @@ export class Side {
     fill(this.#order, [line])
   }
 
+  /** The order whose page is open was deleted. */
+  showGone(id: number): void {
+    Object.assign(this.#order.dataset, { order: String(id), version: 'gone' })
+    const line = element(
+      'p',
+      { class: 'gone' },
+      element('b', {}, `#${id}`),
+      element('span', { class: 'status' }, 'gone'),
+      element('small', {}, 'It was deleted. Open another one.'),
+    )
+    fill(this.#order, [line])
+  }
+
   showPrices({ prices }: Prices): void {
     const before = this.#prices
     this.#prices = prices
@@ -83,11 +96,7 @@ export class Side {
 
   showNotifications({ unread, latest }: Notifications): void {
     this.#badge.textContent = String(unread)
-    const items = latest
-      .slice(0, 4)
-      .map((notification) =>
-        element('li', { class: notification.readAt === null ? '' : 'read' }, shownText(notification.text)),
-      )
+    const items = latest.slice(0, 4).map(entry)
     fill(this.#notifications, items.length > 0 ? items : [element('li', { class: 'empty' }, 'Nothing yet.')])
   }
 
@@ -119,6 +128,15 @@ export class Side {
 
 async function advance(id: number, status: string): Promise<void> {
   await post(`/api/orders/${id}`, { status }, 'PATCH').catch(() => {})
+}
+
+function entry({ id, text, readAt }: Notifications['latest'][number]): HTMLElement {
+  const words = element('span', {}, shownText(text))
+  if (readAt !== null) return element('li', { class: 'read' }, words)
+  const title = 'Mark as read'
+  const button = element('button', { class: 'mark', type: 'button', title, 'aria-label': title }, '✓')
+  button.addEventListener('click', () => void post(`/api/notifications/${id}/read`).catch(() => {}))
+  return element('li', {}, words, button)
 }
 
 function line(message: Message): HTMLElement {
