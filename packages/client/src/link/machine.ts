@@ -85,7 +85,7 @@ type Handler<Type extends LinkEventType> = (
   event: Extract<LinkEvent, { type: Type }>,
   inputs: Inputs,
 ) => Step
-type Row = { readonly [Type in LinkEventType]?: Handler<Type> }
+type Row = { readonly [Type in LinkEventType]: Handler<Type> }
 
 export function initialLink(ladder: readonly TransportName[]): LinkState {
   return {
@@ -105,8 +105,8 @@ export function initialLink(ladder: readonly TransportName[]): LinkState {
 
 /** What happens next. */
 export function stepLink(state: LinkState, event: LinkEvent, inputs: Inputs): Step {
-  const handle = table[state.phase][event.type] as Handler<LinkEventType> | undefined
-  return handle?.(state, event, inputs) ?? stay(state)
+  const handle = table[state.phase][event.type] as Handler<LinkEventType>
+  return handle(state, event, inputs)
 }
 
 const stay = (state: LinkState): Step => ({ state, effects: [] })
@@ -241,41 +241,90 @@ const retrySoon: Handler<'wake'> = (state, _event, inputs) => {
 /** Waking proves nothing of the connection that was open before (F21, F22). */
 const test = (state: LinkState): Step => ({ state, effects: [{ type: 'test' }] })
 
-// What is not in a row does nothing there. The test's table has every cell: a new phase or event does not compile without them.
+// No row and no cell may be missing: a new phase or event does not compile without its cells.
 const table: { readonly [Name in Phase]: Row } = {
   idle: {
     wanted: open,
+    unwanted: stay,
+    proved: stay,
+    ended: stay,
+    checked: stay,
+    timer: stay,
+    climbed: stay,
+    climbFailed: stay,
+    wake: stay,
+    sleep: stay,
   },
   opening: {
+    wanted: stay,
     unwanted: toIdle,
     proved,
     ended: failedToOpen,
+    checked: stay,
+    timer: stay,
+    climbed: stay,
+    climbFailed: stay,
+    wake: stay,
     sleep: toSleep,
   },
   checking: {
+    wanted: stay,
     unwanted: toIdle,
+    proved: stay,
+    ended: stay,
     checked,
+    timer: stay,
+    climbed: stay,
+    climbFailed: stay,
+    wake: stay,
     sleep: toSleep,
   },
   live: {
+    wanted: stay,
     unwanted: toIdle,
+    proved: stay,
     ended,
+    checked: stay,
+    timer: stay,
     climbed,
     climbFailed,
     wake: test,
     sleep: toSleep,
   },
   waiting: {
+    wanted: stay,
     unwanted: toIdle,
+    proved: stay,
+    ended: stay,
+    checked: stay,
     timer: open,
+    climbed: stay,
+    climbFailed: stay,
     wake: retrySoon,
     sleep: toSleep,
   },
   asleep: {
+    wanted: stay,
     unwanted: toIdle,
+    proved: stay,
+    ended: stay,
+    checked: stay,
+    timer: stay,
+    climbed: stay,
+    climbFailed: stay,
     wake: resume,
+    sleep: stay,
   },
   stopped: {
+    wanted: stay,
     unwanted: toIdle,
+    proved: stay,
+    ended: stay,
+    checked: stay,
+    timer: stay,
+    climbed: stay,
+    climbFailed: stay,
+    wake: stay,
+    sleep: stay,
   },
 }
