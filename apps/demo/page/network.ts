@@ -20,6 +20,8 @@ const reasons: Record<string, string> = {
   'server-down': 'because nothing of Crossfade answers',
   unstable: 'because connections die young here',
   auth: 'because the login was refused',
+  refused: 'because the server refused this page',
+  unsupported: 'because this browser has nothing better',
 }
 
 const everyMs = 5_000
