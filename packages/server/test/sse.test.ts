@@ -58,6 +58,13 @@ class Stream {
   }
 }
 
+/** The messages of a stream's text. */
+function typesIn(body: string): string[] {
+  const types: string[] = []
+  new SseParser(({ data }) => types.push((JSON.parse(data) as ServerMessage).type)).push(body)
+  return types
+}
+
 describe('Server-Sent Events', () => {
   it('streams many topics after hello, with the headers that proxies need (R24, R25)', async () => {
     const stream = await Stream.post({ 'orders/1': {}, 'rooms/a/messages': {} }, ann)
@@ -170,6 +177,26 @@ describe('Server-Sent Events', () => {
     socket.destroy()
   })
 
+  it('goes through what the application has put around the answer', async () => {
+    const wrapping = await openShop()
+    const written: string[] = []
+    wrapping.app.addHook('onRequest', async (request, { raw }) => {
+      if (!request.url.startsWith('/crossfade')) return
+      const write = raw.write.bind(raw) as (chunk: Buffer) => boolean
+      raw.write = (chunk: Buffer) => {
+        written.push(chunk.toString())
+        return write(chunk)
+      }
+    })
+    const address = await wrapping.listen()
+    const abort = new AbortController()
+    await fetch(`${address}/crossfade/sse?topic=orders/1`, { signal: abort.signal })
+    await expect.poll(() => written.join('')).toContain('"event":"snapshot"')
+    expect(typesIn(written.join(''))).toEqual(['hello', 'subscribed', 'event'])
+    abort.abort()
+    await wrapping.app.close()
+  })
+
   it('leaves a kept connection as it found it, for the next stream (R26)', async () => {
     const rotating = await openShop({ rotateMs: 20 })
     const listeners: number[] = []
@@ -182,14 +209,7 @@ describe('Server-Sent Events', () => {
           text(response).then(resolve, reject)
         })
       })
-      const parsed: SseEvent[] = []
-      new SseParser((event) => parsed.push(event)).push(body)
-      expect(parsed.map(({ data }) => (JSON.parse(data) as ServerMessage).type)).toEqual([
-        'hello',
-        'subscribed',
-        'event',
-        'bye',
-      ])
+      expect(typesIn(body)).toEqual(['hello', 'subscribed', 'event', 'bye'])
     }
     agent.destroy()
     expect(listeners).toEqual(listeners.map(() => listeners[0]))

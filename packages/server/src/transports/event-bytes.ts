@@ -26,14 +26,18 @@ export interface EventWire {
 }
 
 /**
- * The socket itself where the answer has it and is in chunks: Node would frame the same bytes again for every subscriber. Else, as
- * for HTTP/1.0 and HTTP/2, the answer.
+ * The socket itself where the answer has it and is in chunks: Node would frame the same bytes again for every subscriber. Else the
+ * answer, as for HTTP/1.0, HTTP/2, and where the application has put something of its own around it.
  *
  * @param answer its head has been sent.
  */
 export function eventWire(answer: ServerResponse): EventWire {
   const { socket, chunkedEncoding } = answer
-  return socket instanceof Socket && chunkedEncoding
-    ? { stream: socket, form: 'chunk' }
-    : { stream: answer, form: 'text' }
+  const isDirect = socket instanceof Socket && chunkedEncoding && !isWrapped(answer)
+  return isDirect ? { stream: socket, form: 'chunk' } : { stream: answer, form: 'text' }
+}
+
+/** Compression and its like replace methods of the single answer. */
+function isWrapped(answer: ServerResponse): boolean {
+  return (['writeHead', 'flushHeaders', 'write', 'end'] as const).some((name) => Object.hasOwn(answer, name))
 }
