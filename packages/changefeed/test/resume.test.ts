@@ -1,6 +1,7 @@
 import pg from 'pg'
 import { describe, expect, it } from 'vitest'
 import type { ChangeBatch } from '../src/index.ts'
+import type { PostgresReplicationOptions } from '../src/postgres-replication.ts'
 import { feedBench, Inbox, type Bench } from './feed-bench.ts'
 
 describe('the PostgreSQL feed when it starts again', () => {
@@ -138,19 +139,21 @@ describe('the PostgreSQL feed when its connection is lost', () => {
 
   it('keeps the stream while the sink is busy for longer than the server waits for a word (C11)', async () => {
     await using bench = await feedBench()
-    await bench.query(
-      `ALTER DATABASE ${new URL(bench.database.url).pathname.slice(1)} SET wal_sender_timeout = '300ms'`,
-    )
-    const { feed, held, release } = await stuckFeed(bench, (id) => id === 1)
+    await bench.query(`ALTER DATABASE ${new URL(bench.database.url).pathname.slice(1)} SET wal_sender_timeout = '2s'`)
+    // Its buffer is full, too: what the server asks is not read.
+    const { feed, held, release } = await stuckFeed(bench, (id) => id === 1, { maxBufferedBytes: 1 })
     await bench.query('INSERT INTO things VALUES (1)')
     await held
-    const heardLate = `SELECT pid, reply_time > backend_start + interval '1 second' AS late FROM pg_stat_replication
+    const heardLate = `SELECT pid, reply_time > backend_start + interval '3 seconds' AS late FROM pg_stat_replication
       WHERE application_name = $1`
     const [first] = await bench.query(heardLate, [`crossfade ${bench.slot}`])
-    await expect
-      .poll(() => bench.query(heardLate, [`crossfade ${bench.slot}`]), { timeout: 20_000 })
-      .toEqual([{ pid: first?.['pid'], late: true }])
-    release()
+    try {
+      await expect
+        .poll(() => bench.query(heardLate, [`crossfade ${bench.slot}`]), { timeout: 20_000 })
+        .toEqual([{ pid: first?.['pid'], late: true }])
+    } finally {
+      release()
+    }
     expect(feed.status?.()).toMatchObject({ state: 'streaming' })
   })
 
@@ -228,11 +231,15 @@ describe('the PostgreSQL feed that has lost changes', () => {
 })
 
 /** A feed whose sink never answers for one row; `held` is the batch it got. */
-async function stuckFeed(bench: Bench, isStuck: (id: unknown) => boolean) {
+async function stuckFeed(
+  bench: Bench,
+  isStuck: (id: unknown) => boolean,
+  options?: Partial<PostgresReplicationOptions>,
+) {
   let hold: (batch: ChangeBatch) => void = () => {}
   let release: () => void = () => {}
   const held = new Promise<ChangeBatch>((done) => (hold = done))
-  const feed = bench.feed()
+  const feed = bench.feed(options)
   await feed.start((batch) => {
     if (!batch.changes.some(({ after }) => isStuck(after?.['id']))) return Promise.resolve()
     hold(batch)
