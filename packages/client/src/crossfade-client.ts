@@ -38,6 +38,8 @@ export class CrossfadeClient implements Client {
   #link: LinkDriver | null = null
   #closed = false
   #isScheduled = false
+  /** `stages` of the last `stage` message. */
+  #heard = ''
 
   /** @throws CrossfadeError `invalid_options` when there is no origin. */
   constructor(options: ClientOptions) {
@@ -127,6 +129,7 @@ export class CrossfadeClient implements Client {
       fetch: (target, init) => this.#environment.fetch(new URL(target, this.#origin).href, init),
       clientId: () => clientIdOf(this.#options.clientId),
       baseIs: (base) => this.#moveTo(new URL(base, new URL(url, this.#origin)).href),
+      stageIsRead: () => (this.#heard = ''),
       follow: (topic, beginning, handlers) => this.#topics.follow(topic, beginning, handlers),
       isLive: (topic) => this.#link?.state.phase === 'live' && this.#topics.get(topic)?.isLive === true,
       epochOf: (topic) => this.#topics.get(topic)?.epoch ?? null,
@@ -157,6 +160,7 @@ export class CrossfadeClient implements Client {
       token: this.#token,
       subscriptions: () => this.#topics.subscriptions(),
       message: (message, asked) => this.#message(message, asked),
+      heard: () => this.#heard,
       askLater: (topic) => this.#topics.askLater(topic),
       changed: (state) => this.#events.emit('status', statusOf(state)),
     })
@@ -169,6 +173,7 @@ export class CrossfadeClient implements Client {
 
   #message(message: ServerMessage, asked: Asked | undefined): void {
     if (message.type !== 'stage') return this.#topics.take(message, asked)
+    this.#heard = message.stages ?? this.#heard
     this.#events.emit('stage', message)
     for (const watch of this.#watches) watch.onStage(message.feature, message, message.spread)
   }

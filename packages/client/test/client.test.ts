@@ -23,6 +23,7 @@ vi.setConfig({ testTimeout: 30_000 })
 /** How long what will be so takes decides nothing. */
 const patiently = { timeout: 20_000, interval: 5 }
 
+const ignore = (): void => {}
 let server: ScriptedServer
 const clients: Client[] = []
 
@@ -554,6 +555,27 @@ describe('watch()', () => {
     await heard
     await expect.poll(() => watch.state.stage, patiently).toBe('off')
     await until(client, ({ state }) => state === 'idle')
+  })
+
+  it('says what it has heard of the stages, until the endpoint says otherwise (R61)', async () => {
+    const client = open()
+    const watch = client.watch('/api/v', { every: 60_000 }, ignore, ignore)
+    const greetings = (): unknown[] =>
+      server.frames
+        .flat()
+        .filter(({ type }) => type === 'hello')
+        .map(({ stages }) => stages)
+    await until(client, liveOn('websocket'))
+    server.tell({ type: 'stage', feature: 'f', stage: 'hint', percent: 100, rest: 'off', spread: 0, stages: 'heard' })
+    await expect.poll(() => watch.state.stage, patiently).toBe('hint')
+    server.killAll()
+    await expect.poll(greetings, patiently).toEqual(['', 'heard'])
+    await until(client, liveOn('websocket'))
+    // What was at 'hint' by the message is at 'push' by the answer.
+    await watch.refresh()
+    expect(watch.state.stage).toBe('push')
+    server.killAll()
+    await expect.poll(greetings, patiently).toEqual(['', 'heard', ''])
   })
 
   it('shows what the application read by itself, if it is newer (R8)', async () => {

@@ -8,6 +8,7 @@ import { createClient, type Client, type TransportName } from '../src/index.ts'
 
 vi.setConfig({ testTimeout: 60_000 })
 
+const ignore = (): void => {}
 /** How long what will be so takes decides nothing. */
 const patiently = { timeout: 30_000, interval: 5 }
 
@@ -86,6 +87,18 @@ describe.each(['websocket', 'sse', 'longpoll', 'shortpoll'] as const)('with the 
     expect(shown).toEqual(shown.toSorted((a, b) => a - b))
     expect(watch.state.parity.disagree).toBe(0)
     expect(drifts).toEqual([])
+  })
+
+  it('a stage that was changed while nobody listened is told to who comes again (R61)', async () => {
+    app.crossfade.rollout.set('board', { stage: 'push' })
+    const watch = open([transport]).watch('/api/board', { every: 600_000 }, ignore, ignore)
+    await expect.poll(() => watch.state, patiently).toMatchObject({ stage: 'push', live: true })
+    for (const stage of ['hint', 'push', 'hint', 'push'] as const) {
+      // Between two polls at once; a stream first loses its connection.
+      if (transport !== 'longpoll') proxy.killAll()
+      app.crossfade.rollout.set('board', { stage })
+      await expect.poll(() => watch.state.stage, { timeout: 20_000, interval: 1 }).toBe(stage)
+    }
   })
 
   it('a list that grows by events has each entry once, whatever is cut', async () => {

@@ -56,6 +56,7 @@ export class WatchedEndpoint<T = unknown> {
         fetch: (_url, init) => this.#answer(init),
         clientId: () => 'client',
         baseIs: () => {},
+        stageIsRead: () => {},
         follow: (topic, beginning, handlers) => this.#follow(topic, beginning, handlers),
         isLive: () => this.isLive && this.topics.get('t')?.isLive === true,
         epochOf: (topic) => this.topics.get(topic)?.epoch ?? null,

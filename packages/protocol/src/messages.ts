@@ -89,6 +89,8 @@ export interface StageMessage {
   rest: Stage
   /** Who is affected moves at a random time within this, ms. */
   spread: number
+  /** Names all rollouts as they are after this message; of several, the last has it. To be given back by who comes again (R61). */
+  stages?: string
 }
 
 /** Server → client: alive. Also the answer to `ping` (R25). */
@@ -153,6 +155,8 @@ export interface ClientHello {
   token?: string
   /** Features whose `stage` messages the client wants. Default: all. */
   features?: string[]
+  /** Of the last `stage` message; empty: there was none. If rollouts have changed since, they are told (R61). */
+  stages?: string
 }
 
 /** A client's position in a topic. */

@@ -19,6 +19,7 @@ const maxIdChars = 128
 const minRequestIdChars = 22
 const maxFeatures = 256
 const maxHistory = 10_000
+const maxStagesChars = 64
 const hashPattern = /^[0-9a-f]{16}$/
 
 const validators: {
@@ -62,9 +63,20 @@ export function validatePosition(position: TopicPosition): void {
     throw wrong('mode', 'is neither "events" nor "changes"')
 }
 
-function validateHello({ protocol, token, features }: ClientHello): void {
+/**
+ * Checks what a client says that it has heard of the stages.
+ *
+ * @throws CrossfadeError `malformed`.
+ */
+export function validateStages(stages: unknown): asserts stages is string | undefined {
+  if (stages !== undefined && !isText(stages, 0, maxStagesChars))
+    throw wrong('stages', `is not a string of at most ${maxStagesChars} characters`)
+}
+
+function validateHello({ protocol, token, features, stages }: ClientHello): void {
   if (!isWhole(protocol, 1, Number.MAX_SAFE_INTEGER)) throw wrong('protocol', 'is not a version number')
   if (token !== undefined) assertToken(token)
+  validateStages(stages)
   if (features === undefined) return
   if (
     !Array.isArray(features) ||

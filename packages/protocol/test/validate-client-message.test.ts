@@ -10,7 +10,7 @@ const codeFor = (message: unknown): string | null => codeOf(() => validateClient
 describe('a good message', () => {
   test.each<ClientMessage>([
     { type: 'hello', protocol: 1 },
-    { type: 'hello', protocol: 2, token: 'secret', features: ['order-page'] },
+    { type: 'hello', protocol: 2, token: 'secret', features: ['order-page'], stages: '' },
     { type: 'subscribe', id: 'a', topic: 'orders/42' },
     { type: 'subscribe', id: 'a', topic: 'orders/42', cursor, hash: '27ace383f11f813b', history: 0, mode: 'events' },
     { type: 'subscribe', id: 'x'.repeat(128), topic: 'orders', history: 10_000, mode: 'changes' },
@@ -33,6 +33,8 @@ describe('a message with wrong fields', () => {
     [{ type: 'hello', protocol: 1, token: 7 }],
     [{ type: 'hello', protocol: 1, features: 'all' }],
     [{ type: 'hello', protocol: 1, features: [1] }],
+    [{ type: 'hello', protocol: 1, stages: null }],
+    [{ type: 'hello', protocol: 1, stages: 'x'.repeat(65) }],
     [{ type: 'hello', protocol: 1, features: Array.from({ length: 257 }, String) }],
     [{ type: 'subscribe', topic: 'orders' }],
     [{ type: 'subscribe', id: '', topic: 'orders' }],

@@ -19,13 +19,14 @@ import { identityOf } from './identity/principal.ts'
 import { limitsOf } from './limits.ts'
 import { resolveOptions, type CrossfadeOptions, type ResolvedOptions } from './options.ts'
 import { RolloutStore } from './rollout/rollout.ts'
+import { stageMessage } from './rollout/stage-messages.ts'
 import { RpcRegistry } from './rpc/rpc-registry.ts'
 import { ChangeRouter } from './topics/change-router.ts'
 import { urlOfTopic, type RouteOptions as TopicRouteOptions } from './topics/definition.ts'
 import { EndpointRunner } from './topics/endpoint-runner.ts'
 import { Hub } from './topics/hub.ts'
 import { TopicRegistry } from './topics/registry.ts'
-import { stageMessage, type TransportContext } from './transports/context.ts'
+import type { TransportContext } from './transports/context.ts'
 import { EndpointWrapper } from './transports/endpoint.ts'
 import { registerHealth } from './transports/health.ts'
 import { requireOrigin } from './transports/guard.ts'
@@ -69,7 +70,10 @@ async function plugin(app: FastifyInstance, given: CrossfadeOptions): Promise<vo
   wrapper.install(app)
   await app.register((scope) => mount(scope, context, options), { prefix: options.base })
 
-  rollout.onChange((feature) => context.connections.announce(stageMessage(feature, spread(context.connections.size))))
+  const { connections } = context
+  rollout.onChange((feature) =>
+    connections.announce({ ...stageMessage(feature, spread(connections.size)), stages: rollout.version }),
+  )
   if (options.feed) startFeed(app, options.feed, router)
   app.addHook('preClose', () => drain(app, context, upgraded))
   app.addHook('onClose', () => dispose(context, options))

@@ -2,6 +2,7 @@ import { parseHeader } from '@crossfade/protocol'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { ofType, openShop, poll, type Shop } from './shop.ts'
 import { Socket } from './socket.ts'
+import { Stream } from './stream.ts'
 
 let shop: Shop
 let origin: string
@@ -53,6 +54,61 @@ describe('the rollout of a feature', () => {
     await expect.poll(async () => (await shop.app.inject('/crossfade/health')).json().connections).toBe(1)
     await shop.putOrder(1, 2)
     expect(ofType((await next).messages, 'event').length).toBe(1)
+  })
+
+  it('is told at once to a poll that has not heard of it, and a poll that has is held (R61)', async () => {
+    const start = await poll(shop, { 'orders/1': {} }, { stages: '' })
+    const [event] = ofType(start.messages, 'event')
+    const position = { 'orders/1': { cursor: event?.cursor, hash: event?.hash } }
+    const heard = ofType(start.messages, 'stage').at(-1)?.stages
+    await put('order-page', { stage: 'push' })
+    const next = await poll(shop, position, { wait: 20_000, stages: heard })
+    expect(ofType(next.messages, 'stage')).toContainEqual(
+      expect.objectContaining({ feature: 'order-page', stage: 'push' }),
+    )
+    const held = poll(shop, position, { wait: 20_000, stages: ofType(next.messages, 'stage').at(-1)?.stages })
+    await expect.poll(async () => (await shop.app.inject('/crossfade/health')).json().connections).toBe(1)
+    await shop.putOrder(1, 2)
+    expect((await held).messages.map(({ type }) => type)).toEqual(['event'])
+  })
+
+  it('is told to a connection that comes back, unless it has heard of it (R61)', async () => {
+    const before = await Socket.greet(origin)
+    await put('order-page', { stage: 'hint' })
+    const { stages } = await before.next('stage')
+    before.close()
+    const hello = { type: 'hello', protocol: 1, stages }
+    const informed = await Socket.open(origin)
+    informed.send(hello, { type: 'ping', n: 1 })
+    await informed.next('heartbeat')
+    expect(ofType(informed.messages, 'stage')).toEqual([])
+    informed.close()
+
+    await put('order-page', { stage: 'off' })
+    const socket = await Socket.open(origin)
+    socket.send(hello, { type: 'ping', n: 1 })
+    await socket.next('heartbeat')
+    expect([...new Set(socket.messages.map(({ type }) => type))]).toEqual(['hello', 'stage', 'heartbeat'])
+    const told = ofType(socket.messages, 'stage')
+    expect(told).toContainEqual(expect.objectContaining({ feature: 'order-page', stage: 'off', spread: 0 }))
+    // Who hears a part of them only, is told all again.
+    expect(told.map((message) => message.stages === undefined)).toEqual(told.map((_, i) => i < told.length - 1))
+    socket.close()
+
+    const stream = await Stream.open(`${origin}/crossfade/sse`, { body: { topics: {}, stages } })
+    await expect.poll(() => ofType(stream.messages, 'stage')).toEqual(told)
+    stream.close()
+  })
+
+  it('is told to those only who want to hear of the feature', async () => {
+    const socket = await Socket.open(origin)
+    socket.send({ type: 'hello', protocol: 1, features: ['another'], stages: '' }, { type: 'ping', n: 1 })
+    await socket.next('heartbeat')
+    await put('order-page', { stage: 'push' })
+    socket.send({ type: 'ping', n: 2 })
+    await socket.next('heartbeat')
+    expect(ofType(socket.messages, 'stage')).toEqual([])
+    socket.close()
   })
 
   it('is off for all when it is set to off, whatever the others had', async () => {

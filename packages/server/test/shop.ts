@@ -199,13 +199,14 @@ export const bob = { authorization: 'Bearer bob-token' }
 export async function poll(
   shop: Shop,
   topics: object,
-  options: { wait?: number; headers?: Record<string, string> } = {},
+  options: { wait?: number; stages?: string | undefined; headers?: Record<string, string> } = {},
 ): Promise<PollAnswer> {
+  const { headers = {}, ...rest } = options
   const response = await shop.app.inject({
     method: 'POST',
     url: '/crossfade/poll',
-    headers: options.headers ?? {},
-    payload: { topics, ...(options.wait === undefined ? {} : { wait: options.wait }) },
+    headers,
+    payload: { topics, ...rest },
   })
   if (response.statusCode !== 200) throw new Error(`${response.statusCode} ${response.payload}`)
   return parsePollAnswer(response.json())

@@ -79,7 +79,8 @@ class WebSocketTransport implements Transport {
       const socket = new environment.WebSocket(`${base.replace(/^http/, 'ws')}${paths.websocket}`, [subprotocol])
       this.#socket = socket
       socket.onopen = () => {
-        this.#send([{ type: 'hello', protocol: protocolVersion, ...(token === undefined ? {} : { token }) }])
+        const stages = this.#port.heard()
+        this.#send([{ type: 'hello', protocol: protocolVersion, stages, ...(token === undefined ? {} : { token }) }])
         this.#ping()
       }
       socket.onmessage = ({ data }) => this.#receive(data)

@@ -220,6 +220,7 @@ export class EndpointWatch<T> implements Watch {
   #learn(header: EndpointHeader | null): void {
     this.#missingHeaders = header === null ? this.#missingHeaders + 1 : 0
     if (header !== null) {
+      if (!isSameRollout(header, this.#header)) this.#port.stageIsRead()
       this.#header = header
       this.#port.baseIs(header.base)
       this.#follow('polled')
@@ -310,6 +311,10 @@ export class EndpointWatch<T> implements Watch {
     if (error !== null) this.#onError(error)
     void this.#loop.read()
   }
+}
+
+function isSameRollout(one: Rollout, other: Rollout | null): boolean {
+  return one.stage === other?.stage && one.percent === other.percent && one.rest === other.rest
 }
 
 /** The body beside what the page reads; `undefined` when it is no JSON. */

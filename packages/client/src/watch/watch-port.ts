@@ -17,6 +17,8 @@ export interface WatchPort {
   clientId(): string
   /** Where the endpoint says that the push endpoints are. */
   baseIs(base: string): void
+  /** The endpoint said something new of its stage: what was heard by push is no longer all (R61). */
+  stageIsRead(): void
   /** What carries push now. */
   transport(): TransportName | 'endpoint'
   follow(topic: string, beginning: Beginning, handlers: SubscriptionHandlers): () => void

@@ -1,6 +1,8 @@
-/** A connection that can be told something and be ended by the server. */
+import type { StageMessage } from '@crossfade/protocol'
+
+/** A connection that can be told of stages and be ended by the server. */
 export interface OpenConnection {
-  send(message: object): void
+  tell(message: StageMessage): void
   /** Says `bye` and closes (R26). `retryMs` is when to come back; `null`: not at all. */
   bye(code: number, message: string, retryMs: number | null): void
 }
@@ -19,8 +21,8 @@ export class OpenConnections {
     return this.#open.size
   }
 
-  announce(message: object): void {
-    for (const connection of this.#open) connection.send(message)
+  announce(message: StageMessage): void {
+    for (const connection of this.#open) connection.tell(message)
   }
 
   /** Says `bye` to all, each with its own time to come back, so that they do not come at once (F19). */

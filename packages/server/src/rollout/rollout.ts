@@ -1,4 +1,4 @@
-import { CrossfadeError, type Rollout, type Stage } from '@crossfade/protocol'
+import { CrossfadeError, hashValue, type Rollout, type Stage } from '@crossfade/protocol'
 
 /** A feature's rollout as the operator sees and sets it (PROTOCOL §10). */
 export interface FeatureRollout extends Rollout {
@@ -17,6 +17,7 @@ export class RolloutStore {
   readonly #rollouts = new Map<string, Rollout>()
   readonly #changedAt = new Map<string, number>()
   readonly #listeners = new Set<(rollout: FeatureRollout) => void>()
+  #version: string | null = null
 
   constructor(configured: Readonly<Record<string, Partial<Rollout>>> = {}) {
     for (const [feature, rollout] of Object.entries(configured))
@@ -25,7 +26,14 @@ export class RolloutStore {
 
   /** Declares a feature, so that it can be listed and set. */
   declare(feature: string): void {
-    if (!this.#rollouts.has(feature)) this.#rollouts.set(feature, initial)
+    if (this.#rollouts.has(feature)) return
+    this.#rollouts.set(feature, initial)
+    this.#version = null
+  }
+
+  /** Names all rollouts as they are: the same wherever they are the same. */
+  get version(): string {
+    return (this.#version ??= hashValue(Object.fromEntries(this.#rollouts)))
   }
 
   get(feature: string): Rollout {
@@ -51,12 +59,13 @@ export class RolloutStore {
     const rollout = checked(setting)
     this.#rollouts.set(feature, rollout)
     this.#changedAt.set(feature, performance.now())
+    this.#version = null
     const announced = { feature, ...rollout }
     for (const listener of this.#listeners) listener(announced)
     return announced
   }
 
-  /** Features whose change a client between two polls may have missed. */
+  /** Features whose change a client that polls may have missed, if it does not say what it has heard. */
   recent(): FeatureRollout[] {
     const since = performance.now() - recentMs
     return [...this.#changedAt].filter(([, at]) => at > since).map(([feature]) => ({ feature, ...this.get(feature) }))

@@ -1,4 +1,3 @@
-import type { Rollout } from '@crossfade/protocol'
 import type { Access } from '../identity/access.ts'
 import type { Authenticator } from '../identity/authenticator.ts'
 import type { OriginRule } from '../identity/origin.ts'
@@ -38,10 +37,4 @@ export interface TransportContext {
   /** How long before its credentials run out a client is asked for new ones, and how long after it is waited, ms (R53). */
   readonly expiryGraceMs: number
   readonly warn: (message: string) => void
-}
-
-/** The `stage` message that tells a rollout (PROTOCOL §5). */
-export function stageMessage(rollout: Rollout & { feature: string }, spreadMs: number): object {
-  const { feature, stage, percent, rest } = rollout
-  return { type: 'stage', feature, stage, percent, rest, spread: spreadMs }
 }

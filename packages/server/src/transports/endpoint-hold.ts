@@ -33,7 +33,7 @@ export async function holdForChange(
 ): Promise<boolean> {
   const stop = new AbortController()
   // A server that drains answers what it holds, as at the bound (R26).
-  const take = context.connections.add({ send: () => {}, bye: () => stop.abort() })
+  const take = context.connections.add({ tell: () => {}, bye: () => stop.abort() })
   try {
     const { head } = topic.state
     if (!(await hasCurrent(context, topic, identity, hold))) return true

@@ -2,7 +2,8 @@ import { parsePollRequest, paths, type PollRequest } from '@crossfade/protocol'
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { Session } from '../connections/session.ts'
 import type { Identity } from '../identity/principal.ts'
-import { stageMessage, type TransportContext } from './context.ts'
+import { stageMessage, unheard } from '../rollout/stage-messages.ts'
+import type { TransportContext } from './context.ts'
 import { admit, requireFewTopics, takeConnection } from './guard.ts'
 import { PollOutlet } from './poll-outlet.ts'
 
@@ -31,7 +32,7 @@ async function answer(
   const outlet = new PollOutlet(poll.topics, context.limits.maxAnswerBytes, () => hold.message())
   const session = new Session(context.session, identity, outlet, context.limits.maxTopicsPerConnection)
   const take = context.connections.add({
-    send: (message) => outlet.send(message),
+    tell: (message) => outlet.send(message),
     bye: (code, message, retry) => {
       outlet.send({ type: 'bye', code, message, retry })
       hold.end()
@@ -39,12 +40,14 @@ async function answer(
   })
   reply.raw.once('close', () => hold.end())
   try {
+    for (const message of unheard(context.rollout, poll.stages)) outlet.send(message)
     await Promise.all(Object.entries(poll.topics).map(([topic, position]) => session.subscribe({ topic, ...position })))
     const live = session.subscriptions.size > 0
     const waitMs = Math.min(poll.wait ?? 0, context.limits.maxHoldMs)
     if (outlet.isEmpty && live && waitMs > 0) await hold.wait(waitMs, context.limits.lingerMs, () => outlet.isFull)
-    // Between two polls nobody listens: what changed lately is told with each answer (R61).
-    for (const rollout of context.rollout.recent()) outlet.send(stageMessage(rollout, 0))
+    // Between two polls nobody listens: who does not say what it has heard is told with each answer what changed lately (R61).
+    const missed = poll.stages === undefined ? context.rollout.recent() : []
+    for (const rollout of missed) outlet.send(stageMessage(rollout, 0))
     return await reply
       .header('cache-control', 'no-store')
       .header('content-type', 'application/json; charset=utf-8')

@@ -1,14 +1,15 @@
-import { encodeSse, protocolVersion } from '@crossfade/protocol'
+import { encodeSse } from '@crossfade/protocol'
 import { createSession } from 'better-sse'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Session } from '../connections/session.ts'
 import { StreamOutlet } from '../connections/stream-outlet.ts'
-import { connectionId } from '../connections/connection-id.ts'
 import type { Heartbeats } from '../connections/heartbeats.ts'
 import type { Identity } from '../identity/principal.ts'
 import { expireWith } from '../connections/expiry.ts'
+import { unheard } from '../rollout/stage-messages.ts'
 import type { TransportContext } from './context.ts'
 import { eventBytes, eventWire } from './event-bytes.ts'
+import { hello } from './hello.ts'
 import { SseConnection } from './sse-connection.ts'
 
 const proofSpacingMs = 300
@@ -20,6 +21,8 @@ export interface SseStreamOptions {
   readonly withIds: boolean
   /** Two timed heartbeats follow `hello`, so that the client sees whether the path buffers (R25). */
   readonly proof: boolean
+  /** What the client has heard of the stages (R61). */
+  readonly stages?: string | undefined
   /** Gives the connection back to the limits. */
   readonly give: () => void
 }
@@ -66,18 +69,11 @@ export async function openSseStream(
     for (const cleanup of cleanups) cleanup()
   }
 
-  outlet.send({
-    type: 'hello',
-    protocol: protocolVersion,
-    connection: connectionId(),
-    heartbeat: limits.heartbeatMs,
-    maxTopics: limits.maxTopicsPerConnection,
-    at: Date.now(),
-  })
+  for (const message of [hello(limits), ...unheard(context.rollout, options.stages)]) outlet.send(message)
   outlet.flush()
   if (options.proof) cleanups.push(proveStreaming(outlet))
   cleanups.push(
-    context.connections.add({ send: (message) => outlet.send(message), bye }),
+    context.connections.add({ tell: (message) => outlet.send(message), bye }),
     beat(context.heartbeats, outlet),
     rotateAfter(context.rotateMs * (0.8 + Math.random() * 0.4), () =>
       bye(1001, 'Streams are renewed now and then.', 0),

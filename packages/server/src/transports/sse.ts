@@ -16,6 +16,7 @@ export function registerSse(scope: FastifyInstance, context: TransportContext): 
       identity,
       withIds: false,
       proof: wantsProof(request),
+      stages: wanted.stages,
       give,
     })
     await Promise.all(

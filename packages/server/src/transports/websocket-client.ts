@@ -7,15 +7,17 @@ import {
   validateClientMessage,
   type ClientHello,
   type ClientMessage,
+  type StageMessage,
 } from '@crossfade/protocol'
 import type { FastifyRequest } from 'fastify'
 import type { RawData, WebSocket } from 'ws'
-import { connectionId } from '../connections/connection-id.ts'
 import { expireWith } from '../connections/expiry.ts'
 import { Session } from '../connections/session.ts'
 import { StreamOutlet } from '../connections/stream-outlet.ts'
 import { TokenBucket } from '../connections/token-bucket.ts'
+import { unheard } from '../rollout/stage-messages.ts'
 import type { TransportContext } from './context.ts'
+import { hello } from './hello.ts'
 import { textFrame } from './text-frame.ts'
 
 /**
@@ -115,46 +117,43 @@ export class WebSocketClient {
     else this.#bye(closeCodes.malformed, `The first message must be hello, not ${message.type}.`, null)
   }
 
-  async #greet(hello: ClientHello): Promise<void> {
+  async #greet(greeting: ClientHello): Promise<void> {
     this.#greeting = []
     const { authenticator, limits } = this.#context
     try {
-      validateClientMessage(hello)
-      if (hello.protocol !== protocolVersion)
+      validateClientMessage(greeting)
+      if (greeting.protocol !== protocolVersion)
         throw new CrossfadeError(
           'unsupported_version',
-          `Version ${hello.protocol} is not spoken here, version ${protocolVersion} is.`,
+          `Version ${greeting.protocol} is not spoken here, version ${protocolVersion} is.`,
         )
       const { headers } = this.#request
-      const identity = await (hello.token === undefined
+      const identity = await (greeting.token === undefined
         ? authenticator.identify(headers)
-        : authenticator.identifyToken(hello.token, headers))
+        : authenticator.identifyToken(greeting.token, headers))
       if (!this.#isOpen) return
       this.#cleanups.push(this.#context.counter.takePrincipal(identity.principal))
-      this.#open(new Session(this.#context.session, identity, this.#outlet, limits.maxTopicsPerConnection))
+      this.#open(new Session(this.#context.session, identity, this.#outlet, limits.maxTopicsPerConnection), greeting)
     } catch (error) {
       this.#refuseHello(error)
     }
   }
 
-  #open(session: Session): void {
-    const { connections, heartbeats, limits } = this.#context
+  #open(session: Session, { features, stages }: ClientHello): void {
+    const { connections, heartbeats, limits, rollout } = this.#context
     this.#session = session
     this.#cleanups[0]?.()
-    this.#outlet.send({
-      type: 'hello',
-      protocol: protocolVersion,
-      connection: connectionId(),
-      heartbeat: limits.heartbeatMs,
-      maxTopics: limits.maxTopicsPerConnection,
-      at: Date.now(),
-    })
+    this.#outlet.send(hello(limits))
+    const tell = (message: StageMessage): void => {
+      if (features?.includes(message.feature) !== false) this.#outlet.send(message)
+    }
+    for (const message of unheard(rollout, stages)) tell(message)
     this.#expireWithIdentity(session)
     const outlet = this.#outlet
     this.#cleanups.push(
       () => this.#cancelExpiry(),
       connections.add({
-        send: (message) => this.#outlet.send(message),
+        tell,
         bye: (code, message, retry) => this.#bye(code, message, retry),
       }),
       heartbeats.add({

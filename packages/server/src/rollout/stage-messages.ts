@@ -1,0 +1,20 @@
+import type { StageMessage } from '@crossfade/protocol'
+import type { FeatureRollout, RolloutStore } from './rollout.ts'
+
+/** The `stage` message that tells a rollout (PROTOCOL §5). */
+export function stageMessage({ feature, stage, percent, rest }: FeatureRollout, spreadMs: number): StageMessage {
+  return { type: 'stage', feature, stage, percent, rest, spread: spreadMs }
+}
+
+/**
+ * What a client that comes is told: nothing if it has heard how things are, or does not say what it has heard; else all (R61).
+ *
+ * @param heard `stages` of its `hello` or its request.
+ */
+export function unheard(rollout: RolloutStore, heard: string | undefined): StageMessage[] {
+  if (heard === undefined || heard === rollout.version) return []
+  const messages = rollout.all().map((feature) => stageMessage(feature, 0))
+  const last = messages.pop()
+  // What is cut before the last one is told again.
+  return last === undefined ? [] : [...messages, { ...last, stages: rollout.version }]
+}
