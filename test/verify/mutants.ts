@@ -110,7 +110,12 @@ async function unmutated(chosen: readonly Mutant[]): Promise<number> {
 
 /** @returns the tests that turned red. */
 async function kill(mutant: Mutant): Promise<readonly string[]> {
-  await run('git', ['apply', '--whitespace=nowarn', '--directory=.tmp/mutant', mutant.file], { cwd: root })
+  try {
+    await run('git', ['apply', '--whitespace=nowarn', '--directory=.tmp/mutant', mutant.file], { cwd: root })
+  } catch (error) {
+    console.log(`    it does not apply any more: ${(error as { stderr: string }).stderr.trim()}`)
+    return []
+  }
   try {
     // The first red test is enough.
     const outcome = await runTests(['--bail=1', ...mutant.tests])

@@ -17,6 +17,7 @@ import { statusOf } from './link/status.ts'
 import { defaultTiming, type Timing } from './timing.ts'
 import { TopicRegistry } from './topics/topic-registry.ts'
 import type { Asked } from './transports/asked-topics.ts'
+import { ToldStages } from './told-stages.ts'
 import { transportNames } from './transports/transport.ts'
 import { EndpointWatch } from './watch/endpoint-watch.ts'
 import type { WatchInfo } from './watch/screen.ts'
@@ -32,14 +33,13 @@ export class CrossfadeClient implements Client {
   readonly #timing: Timing
   readonly #events = new Emitter<ClientEvents>()
   readonly #topics: TopicRegistry
+  readonly #stages: ToldStages
   readonly #watches = new Set<Pick<EndpointWatch<unknown>, 'onStage' | 'stop'>>()
   readonly #token = async (refresh: boolean): Promise<string | undefined> => this.#options.token?.(refresh)
   #base: string
   #link: LinkDriver | null = null
   #closed = false
   #isScheduled = false
-  /** `stages` of the last `stage` message. */
-  #heard = ''
 
   /** @throws CrossfadeError `invalid_options` when there is no origin. */
   constructor(options: ClientOptions) {
@@ -48,6 +48,7 @@ export class CrossfadeClient implements Client {
     const platform = environmentOf(options.environment)
     this.#environment = { ...platform, fetch: (input, init) => this.#fetch(platform, input, init) }
     this.#timing = { ...defaultTiming, ...options.timing }
+    this.#stages = new ToldStages(this.#timing.verifyMs)
     this.#base = new URL(options.base ?? defaultBase, this.#origin).href
     this.#topics = new TopicRegistry(
       () => this.#sync(),
@@ -129,7 +130,7 @@ export class CrossfadeClient implements Client {
       fetch: (target, init) => this.#environment.fetch(new URL(target, this.#origin).href, init),
       clientId: () => clientIdOf(this.#options.clientId),
       baseIs: (base) => this.#moveTo(new URL(base, new URL(url, this.#origin)).href),
-      stageIsRead: () => (this.#heard = ''),
+      asTold: (header, askedAt) => this.#stages.apply(header, askedAt, this.#link?.state.phase === 'live'),
       follow: (topic, beginning, handlers) => this.#topics.follow(topic, beginning, handlers),
       isLive: (topic) => this.#link?.state.phase === 'live' && this.#topics.get(topic)?.isLive === true,
       epochOf: (topic) => this.#topics.get(topic)?.epoch ?? null,
@@ -160,7 +161,7 @@ export class CrossfadeClient implements Client {
       token: this.#token,
       subscriptions: () => this.#topics.subscriptions(),
       message: (message, asked) => this.#message(message, asked),
-      heard: () => this.#heard,
+      heard: () => this.#stages.heard,
       askLater: (topic) => this.#topics.askLater(topic),
       changed: (state) => this.#events.emit('status', statusOf(state)),
     })
@@ -173,7 +174,7 @@ export class CrossfadeClient implements Client {
 
   #message(message: ServerMessage, asked: Asked | undefined): void {
     if (message.type !== 'stage') return this.#topics.take(message, asked)
-    this.#heard = message.stages ?? this.#heard
+    this.#stages.take(message, this.#environment.now())
     this.#events.emit('stage', message)
     for (const watch of this.#watches) watch.onStage(message.feature, message, message.spread)
   }

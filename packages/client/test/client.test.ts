@@ -557,26 +557,32 @@ describe('watch()', () => {
     await until(client, ({ state }) => state === 'idle')
   })
 
-  it('says what it has heard of the stages, until the endpoint says otherwise (R61)', async () => {
-    const client = open()
-    const watch = client.watch('/api/v', { every: 60_000 }, ignore, ignore)
-    const greetings = (): unknown[] =>
-      server.frames
-        .flat()
-        .filter(({ type }) => type === 'hello')
-        .map(({ stages }) => stages)
-    await until(client, liveOn('websocket'))
-    server.tell({ type: 'stage', feature: 'f', stage: 'hint', percent: 100, rest: 'off', spread: 0, stages: 'heard' })
-    await expect.poll(() => watch.state.stage, patiently).toBe('hint')
-    server.killAll()
-    await expect.poll(greetings, patiently).toEqual(['', 'heard'])
-    await until(client, liveOn('websocket'))
-    // What was at 'hint' by the message is at 'push' by the answer.
-    await watch.refresh()
-    expect(watch.state.stage).toBe('push')
-    server.killAll()
-    await expect.poll(greetings, patiently).toEqual(['', 'heard', ''])
-  })
+  it.each(['websocket', 'sse', 'longpoll', 'shortpoll'] as const)(
+    'gives back what it has heard of the stages, on %s (R61)',
+    async (transport) => {
+      const client = open({ transports: [transport] })
+      const watch = client.watch('/api/v', { every: 60_000 }, ignore, ignore)
+      const given = (): unknown[] =>
+        transport === 'websocket'
+          ? server.frames.flat().flatMap(({ type, stages }) => (type === 'hello' ? [stages] : []))
+          : server.bodies.flatMap(({ path, body }) =>
+              /sse|poll/.test(path) ? [(body as { stages?: string }).stages] : [],
+            )
+      const message = { type: 'stage', feature: 'f', percent: 100, rest: 'off', spread: 0 } as const
+      await until(client, liveOn(transport))
+      expect(new Set(given())).toEqual(new Set(['']))
+      server.tell({ ...message, stage: 'hint', stages: 'heard' })
+      await expect.poll(() => watch.state.stage, patiently).toBe('hint')
+      server.killAll()
+      await expect.poll(() => given().at(-1), patiently).toBe('heard')
+      await until(client, liveOn(transport))
+      // What changed since then it has heard of, and what else did, it has not.
+      server.tell({ ...message, stage: 'push' })
+      await expect.poll(() => watch.state.stage, patiently).toBe('push')
+      server.killAll()
+      await expect.poll(() => given().at(-1), patiently).toBe('')
+    },
+  )
 
   it('shows what the application read by itself, if it is newer (R8)', async () => {
     const client = open()

@@ -146,6 +146,14 @@ describe('with the server', () => {
     expect(JSON.stringify(plain)).not.toContain('red')
   })
 
+  it('what is wanted in addition is carried by the next long poll, not only when that one ends (R20)', async () => {
+    for (const feature of ['board', 'shelf']) app.crossfade.rollout.set(feature, { stage: 'push' })
+    const first = open(['longpoll']).watch('/api/board', { every: 600_000 }, ignore)
+    await expect.poll(() => first.state.live, patiently).toBe(true)
+    const second = client.watch('/api/shelf', { every: 600_000 }, ignore)
+    await expect.poll(() => second.state.live, { timeout: 15_000 }).toBe(true)
+  })
+
   it('the same watch goes on from rung to rung as networks block and unblock (F1, F5, F25)', async () => {
     app.crossfade.rollout.set('board', { stage: 'push' })
     const shown: number[] = []

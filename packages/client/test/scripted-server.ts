@@ -68,6 +68,7 @@ export class ScriptedServer {
   readonly #webSockets = new WebSocketServer({ noServer: true })
   readonly #sockets = new Set<Socket | Duplex>()
   readonly #followers = new Set<Follower>()
+  readonly #untold: ServerMessage[] = []
   readonly #closers = new Set<(code: number, retry: number | null) => void>()
 
   private constructor() {
@@ -107,8 +108,9 @@ export class ScriptedServer {
     this.#publish(topic, this.#event(topic, events.length + 1))
   }
 
-  /** To all who are connected. */
+  /** To all who are connected; while nobody is, to the next poll. */
   tell(message: ServerMessage): void {
+    if (this.#followers.size === 0) this.#untold.push(message)
     for (const { send } of this.#followers) send([message])
   }
 
@@ -328,7 +330,8 @@ export class ScriptedServer {
       if (!response.headersSent) response.writeHead(200, { 'content-type': 'application/json' })
       response.end(JSON.stringify({ messages, topics: Object.fromEntries(positions), more: false }))
     }
-    const now = Object.entries(topics).flatMap(([topic, position]) => this.#join(topic, position))
+    const joined = Object.entries(topics).flatMap(([topic, position]) => this.#join(topic, position))
+    const now = [...this.#untold.splice(0), ...joined]
     const isRecovered = Object.values(topics).every(({ cursor }) => cursor !== undefined)
     const messages = isRecovered ? now.filter(({ type }) => type !== 'subscribed') : now
     if (waitMs === 0 || messages.length > 0) return answer(messages)

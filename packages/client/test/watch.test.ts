@@ -506,6 +506,35 @@ describe('watch() between stages', () => {
     expect(endpoint.watch.state.stage).toBe('push')
   })
 
+  it('is not led back by an answer that was on its way when it was told (R61)', async () => {
+    const endpoint = await pushed()
+    endpoint.isHeld = true
+    void endpoint.watch.refresh()
+    await endpoint.clock.advance(100)
+    endpoint.isLive = false
+    endpoint.told('off')
+    await endpoint.clock.advance(0)
+    // The old answer, and that which it reads because it was told: from a cache.
+    await endpoint.release()
+    await endpoint.release()
+    expect(endpoint.watch.state.stage).toBe('off')
+    expect(endpoint.follows).toEqual(['t events', 'end'])
+  })
+
+  it('asks a cache that answers with the old stage no more often than its loop does (R61)', async () => {
+    const endpoint = await pushed()
+    for (let round = 0; round < 5; round++) {
+      endpoint.isLive = false
+      endpoint.told('off', 1_000)
+      await endpoint.clock.advance(4_000)
+      expect(endpoint.watch.state.stage).toBe('off')
+      await endpoint.clock.advance(1_000)
+      // Its next poll says push again, as one would by which it were switched on again.
+      expect(endpoint.watch.state.stage).toBe('push')
+    }
+    expect(endpoint.requests.length).toBe(1 + 2 * 5)
+  })
+
   it('does not listen to the stages of other features', async () => {
     const endpoint = await pushed()
     endpoint.watch.onStage('other', stage('off'), 0)

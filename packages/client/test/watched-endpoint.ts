@@ -1,6 +1,7 @@
 import { formatCursor, formatHeader, hashValue, type EventMessage, type Stage } from '@crossfade/protocol'
 import type { Beginning, SubscriptionHandlers } from '../src/topics/subscription.ts'
 import { defaultTiming } from '../src/timing.ts'
+import { ToldStages } from '../src/told-stages.ts'
 import { EndpointWatch } from '../src/watch/endpoint-watch.ts'
 import type { Parity } from '../src/watch/parity.ts'
 import type { WatchInfo } from '../src/watch/screen.ts'
@@ -38,6 +39,8 @@ export class WatchedEndpoint<T = unknown> {
     () => {},
     { random: () => 0.5, setTimeout: this.clock.setTimeout, clearTimeout: this.clock.clearTimeout },
   )
+  /** What was told of stages. */
+  readonly stages: ToldStages = new ToldStages(defaultTiming.verifyMs)
   readonly watch: EndpointWatch<T>
   #release: (() => void)[] = []
 
@@ -56,7 +59,7 @@ export class WatchedEndpoint<T = unknown> {
         fetch: (_url, init) => this.#answer(init),
         clientId: () => 'client',
         baseIs: () => {},
-        stageIsRead: () => {},
+        asTold: (header, askedAt) => this.stages.apply(header, askedAt, this.isLive),
         follow: (topic, beginning, handlers) => this.#follow(topic, beginning, handlers),
         isLive: () => this.isLive && this.topics.get('t')?.isLive === true,
         epochOf: (topic) => this.topics.get(topic)?.epoch ?? null,
@@ -120,6 +123,13 @@ export class WatchedEndpoint<T = unknown> {
   async event(offset: number, data: unknown, key?: string): Promise<void> {
     const message: EventMessage = { type: 'event', topic: 't', cursor: cursorOf(offset), event: 'said', data, at: 1 }
     await this.tell(key === undefined ? message : { ...message, key })
+  }
+
+  /** Push tells a stage; what the endpoint's own answers say is another thing. */
+  told(stage: Stage, spreadMs: number = 0): void {
+    const rollout = { stage, percent: 100, rest: 'off' } as const
+    this.stages.take({ type: 'stage', feature: 'f', ...rollout, spread: spreadMs }, this.clock.now())
+    this.watch.onStage('f', rollout, spreadMs)
   }
 
   /** Lets the oldest held answer go. */

@@ -89,7 +89,7 @@ export interface StageMessage {
   rest: Stage
   /** Who is affected moves at a random time within this, ms. */
   spread: number
-  /** Names all rollouts as they are after this message; of several, the last has it. To be given back by who comes again (R61). */
+  /** With the last of all that are told at once: names how they are. To be given back, until one is heard without it (R61). */
   stages?: string
 }
 
@@ -155,7 +155,7 @@ export interface ClientHello {
   token?: string
   /** Features whose `stage` messages the client wants. Default: all. */
   features?: string[]
-  /** Of the last `stage` message; empty: there was none. If rollouts have changed since, they are told (R61). */
+  /** Of the last `stage` message, empty if it had none: if they are others by now, all are told (R61). */
   stages?: string
 }
 

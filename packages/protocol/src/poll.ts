@@ -9,7 +9,7 @@ export interface PollRequest {
   topics: Record<string, TopicPosition>
   /** How long the answer may be held until there is an event, ms. 0: not at all (R20). */
   wait?: number
-  /** Of the last `stage` message; empty: there was none. If rollouts have changed since, they are told at once (R61). */
+  /** Of the last `stage` message, empty if it had none: if they are others by now, all are told, at once (R61). */
   stages?: string
 }
 

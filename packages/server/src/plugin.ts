@@ -71,9 +71,7 @@ async function plugin(app: FastifyInstance, given: CrossfadeOptions): Promise<vo
   await app.register((scope) => mount(scope, context, options), { prefix: options.base })
 
   const { connections } = context
-  rollout.onChange((feature) =>
-    connections.announce({ ...stageMessage(feature, spread(connections.size)), stages: rollout.version }),
-  )
+  rollout.onChange((feature) => connections.announce(stageMessage(feature, spread(connections.size))))
   if (options.feed) startFeed(app, options.feed, router)
   app.addHook('preClose', () => drain(app, context, upgraded))
   app.addHook('onClose', () => dispose(context, options))

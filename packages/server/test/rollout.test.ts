@@ -73,10 +73,8 @@ describe('the rollout of a feature', () => {
   })
 
   it('is told to a connection that comes back, unless it has heard of it (R61)', async () => {
-    const before = await Socket.greet(origin)
     await put('order-page', { stage: 'hint' })
-    const { stages } = await before.next('stage')
-    before.close()
+    const stages = ofType((await poll(shop, {}, { stages: '' })).messages, 'stage').at(-1)?.stages
     const hello = { type: 'hello', protocol: 1, stages }
     const informed = await Socket.open(origin)
     informed.send(hello, { type: 'ping', n: 1 })
@@ -101,14 +99,21 @@ describe('the rollout of a feature', () => {
   })
 
   it('is told to those only who want to hear of the feature', async () => {
-    const socket = await Socket.open(origin)
-    socket.send({ type: 'hello', protocol: 1, features: ['another'], stages: '' }, { type: 'ping', n: 1 })
-    await socket.next('heartbeat')
-    await put('order-page', { stage: 'push' })
-    socket.send({ type: 'ping', n: 2 })
-    await socket.next('heartbeat')
-    expect(ofType(socket.messages, 'stage')).toEqual([])
-    socket.close()
+    const told = async (feature: string): Promise<(string | boolean)[][]> => {
+      const socket = await Socket.open(origin)
+      socket.send({ type: 'hello', protocol: 1, features: [feature], stages: '' }, { type: 'ping', n: 1 })
+      await socket.next('heartbeat')
+      await put('order-page', { stage: 'push' })
+      socket.send({ type: 'ping', n: 2 })
+      await socket.next('heartbeat')
+      socket.close()
+      return ofType(socket.messages, 'stage').map((message) => [message.stage, message.stages !== undefined])
+    }
+    expect(await told('another')).toEqual([])
+    expect(await told('order-page')).toEqual([
+      ['push', true],
+      ['push', false],
+    ])
   })
 
   it('is off for all when it is set to off, whatever the others had', async () => {

@@ -32,6 +32,11 @@ export class AskedTopics {
     return this.#asked.get(topic)?.id === id
   }
 
+  /** Whether it asked for all that another one asks for. */
+  includes(other: AskedTopics): boolean {
+    return [...other.#asked].every(([topic, { id }]) => this.#asked.get(topic)?.id === id)
+  }
+
   /** What was asked for the topic of a message. */
   of(message: ServerMessage): Asked | undefined {
     return 'topic' in message && message.topic !== undefined ? this.#asked.get(message.topic) : undefined

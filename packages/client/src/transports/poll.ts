@@ -34,6 +34,8 @@ class PollTransport implements Transport {
   readonly #port: TransportPort
   readonly #holds: boolean
   #poll: Poll | null = null
+  /** What the last answer was for. */
+  #answeredFor: AskedTopics | null = null
   #startedAt = Number.NEGATIVE_INFINITY
   #timer: Timer | null = null
   #proved = false
@@ -78,9 +80,9 @@ class PollTransport implements Transport {
   async #start(): Promise<void> {
     const { environment, timing, hold } = this.#port
     const startedAt = environment.now()
-    // The first poll proves the path and is not held.
-    const waitMs = this.#holds && this.#proved ? hold.ms(startedAt) : 0
     const asked = new AskedTopics(this.#port.subscriptions())
+    // An answer says that a topic is carried; the first one proves the path. What waits for either is not held.
+    const waitMs = this.#holds && this.#answeredFor?.includes(asked) === true ? hold.ms(startedAt) : 0
     const poll: Poll = { startedAt, waitMs, asked, abort: new AbortController(), isReplaced: false }
     this.#poll = poll
     this.#startedAt = startedAt
@@ -118,6 +120,7 @@ class PollTransport implements Transport {
   #answered(poll: Poll, answer: PollAnswer): void {
     if (this.#over) return
     this.#poll = null
+    this.#answeredFor = poll.asked
     if (!this.#proved) {
       this.#proved = true
       this.#port.proved()

@@ -27,6 +27,13 @@ interface Following {
   readonly end: () => void
 }
 
+/** When an answer was asked for. */
+interface Asked {
+  /** The epoch of the topic that the page had. */
+  readonly epoch: string | null
+  readonly at: number
+}
+
 /** The newest that the page has of a value topic. */
 interface Known {
   readonly cursor: string
@@ -57,6 +64,8 @@ export class EndpointWatch<T> implements Watch {
   #refused: { readonly topic: string; readonly at: number } | null = null
   /** Events that came while the list was being read. */
   #waiting: EventMessage[] = []
+  /** It reads because it was told a stage. */
+  #isObeying = false
   #stopped = false
 
   constructor(
@@ -149,10 +158,12 @@ export class EndpointWatch<T> implements Watch {
   }
 
   async #read(): Promise<void> {
+    // A cache that answers with the stage of before would have it told again, and so on.
+    const at = this.#isObeying ? Number.NEGATIVE_INFINITY : this.#port.now()
+    const epoch = this.#header === null ? null : this.#port.epochOf(this.#header.topic)
     try {
-      const askedIn = this.#header === null ? null : this.#port.epochOf(this.#header.topic)
       const response = await this.#port.fetch(this.#url, this.#init())
-      if (!this.#stopped) await this.#answered(response, askedIn)
+      if (!this.#stopped) await this.#answered(response, { epoch, at })
     } catch (error) {
       if (!this.#stopped) this.#onError(error)
     }
@@ -168,9 +179,9 @@ export class EndpointWatch<T> implements Watch {
     return { headers }
   }
 
-  async #answered(response: Response, askedIn: string | null): Promise<void> {
+  async #answered(response: Response, asked: Asked): Promise<void> {
     this.#readAt = this.#port.now()
-    const header = isVariant(this.#options.headers, response) ? null : parseHeader(response.headers.get(headerName))
+    const header = this.#headerOf(response, asked)
     if (response.status === 304) {
       if (header !== null) this.#learn(header)
       return
@@ -183,12 +194,18 @@ export class EndpointWatch<T> implements Watch {
     if (this.#stopped) return
     if (header?.hash !== undefined && header.kind !== 'log' && this.#stage !== 'off') this.#parity.polled(header.hash)
     const known = this.#knownOf(header, body)
-    if (!this.#isOld(header, known, askedIn)) {
+    if (!this.#isOld(header, known, asked.epoch)) {
       this.#etag = response.headers.get('etag')
       this.#show(response, header)
       this.#known = known
     }
-    this.#learn(header)
+    // While the body came another stage may have been told.
+    this.#learn(this.#headerOf(response, asked))
+  }
+
+  #headerOf(response: Response, asked: Asked): EndpointHeader | null {
+    const header = isVariant(this.#options.headers, response) ? null : parseHeader(response.headers.get(headerName))
+    return header === null ? null : this.#port.asTold(header, asked.at)
   }
 
   #stageOf(header: EndpointHeader): Stage {
@@ -220,7 +237,6 @@ export class EndpointWatch<T> implements Watch {
   #learn(header: EndpointHeader | null): void {
     this.#missingHeaders = header === null ? this.#missingHeaders + 1 : 0
     if (header !== null) {
-      if (!isSameRollout(header, this.#header)) this.#port.stageIsRead()
       this.#header = header
       this.#port.baseIs(header.base)
       this.#follow('polled')
@@ -242,9 +258,15 @@ export class EndpointWatch<T> implements Watch {
     const old = this.#following
     // The polls carry the page before push ends.
     if (source === 'told' && (before === 'push' || before === 'hint') && (stage === 'off' || stage === 'shadow'))
-      void this.#loop.read()
+      this.#obey()
     this.#following = stage === 'off' || this.#wasJustRefused(header.topic) ? null : this.#subscribe(header, stage)
     old?.end()
+  }
+
+  #obey(): void {
+    this.#isObeying = true
+    void this.#loop.read()
+    this.#isObeying = false
   }
 
   #subscribe(header: EndpointHeader, stage: Stage): Following {
@@ -311,10 +333,6 @@ export class EndpointWatch<T> implements Watch {
     if (error !== null) this.#onError(error)
     void this.#loop.read()
   }
-}
-
-function isSameRollout(one: Rollout, other: Rollout | null): boolean {
-  return one.stage === other?.stage && one.percent === other.percent && one.rest === other.rest
 }
 
 /** The body beside what the page reads; `undefined` when it is no JSON. */

@@ -1,3 +1,4 @@
+import type { EndpointHeader } from '@crossfade/protocol'
 import type { Timer } from '../environment.ts'
 import type { Timing } from '../timing.ts'
 import type { Beginning, SubscriptionHandlers } from '../topics/subscription.ts'
@@ -17,8 +18,8 @@ export interface WatchPort {
   clientId(): string
   /** Where the endpoint says that the push endpoints are. */
   baseIs(base: string): void
-  /** The endpoint said something new of its stage: what was heard by push is no longer all (R61). */
-  stageIsRead(): void
+  /** The header with the stage that push told, where that is newer than an answer that was asked for then (R61). */
+  asTold(header: EndpointHeader, askedAt: number): EndpointHeader
   /** What carries push now. */
   transport(): TransportName | 'endpoint'
   follow(topic: string, beginning: Beginning, handlers: SubscriptionHandlers): () => void

@@ -10,11 +10,17 @@ export function stageMessage({ feature, stage, percent, rest }: FeatureRollout, 
  * What a client that comes is told: nothing if it has heard how things are, or does not say what it has heard; else all (R61).
  *
  * @param heard `stages` of its `hello` or its request.
+ * @param features of which it wants to hear. Default: all.
  */
-export function unheard(rollout: RolloutStore, heard: string | undefined): StageMessage[] {
+export function unheard(
+  rollout: RolloutStore,
+  heard: string | undefined,
+  features?: readonly string[],
+): StageMessage[] {
   if (heard === undefined || heard === rollout.version) return []
-  const messages = rollout.all().map((feature) => stageMessage(feature, 0))
+  const wanted = rollout.all().filter(({ feature }) => features?.includes(feature) !== false)
+  const messages = wanted.map((one) => stageMessage(one, 0))
   const last = messages.pop()
-  // What is cut before the last one is told again.
+  // Who has the last one has them all.
   return last === undefined ? [] : [...messages, { ...last, stages: rollout.version }]
 }

@@ -147,7 +147,7 @@ export class WebSocketClient {
     const tell = (message: StageMessage): void => {
       if (features?.includes(message.feature) !== false) this.#outlet.send(message)
     }
-    for (const message of unheard(rollout, stages)) tell(message)
+    for (const message of unheard(rollout, stages, features)) this.#outlet.send(message)
     this.#expireWithIdentity(session)
     const outlet = this.#outlet
     this.#cleanups.push(
