@@ -1,7 +1,8 @@
-import type { ChangeRule, Row } from '@crossfade/changefeed'
+import type { Row } from '@crossfade/changefeed'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import crossfade from '../src/index.ts'
+import { rule } from './rule.ts'
 import { HandFeed, ofType } from './shop.ts'
 import { Socket } from './socket.ts'
 
@@ -18,15 +19,6 @@ afterEach(async () => {
   socket.close()
   await app.close()
 })
-
-function rule(table: string, more: Partial<ChangeRule> = {}): ChangeRule {
-  return {
-    table: { schema: 'public', name: table, columns: [], routing: [] },
-    ops: ['insert', 'update', 'delete', 'truncate'],
-    params: () => ({}),
-    ...more,
-  }
-}
 
 const row = (value: Row): Row => value
 

@@ -2,6 +2,7 @@ import { MemoryFeed, unsent, type ChangeRule, type Operation, type Row, type Row
 import Fastify, { type FastifyInstance } from 'fastify'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import crossfade from '../src/index.ts'
+import { rule } from './rule.ts'
 import { ofType } from './shop.ts'
 import { Socket } from './socket.ts'
 
@@ -23,13 +24,8 @@ afterEach(async () => {
   await app.close()
 })
 
-function rule(table: string, more: Partial<ChangeRule> = {}): ChangeRule {
-  return {
-    table: { schema: 'public', name: table, columns: [], routing: [] },
-    ops: ['insert', 'update', 'delete', 'truncate'],
-    params: (row) => ({ room: String(row['room']) }),
-    ...more,
-  }
+function messages(more: Partial<ChangeRule> = {}): ChangeRule {
+  return rule('messages', { params: (row) => ({ room: String(row['room']) }), ...more })
 }
 
 function change(op: Operation, row: Row | null, table = 'messages'): RowChange {
@@ -40,7 +36,7 @@ const said = (room: string, text: unknown): RowChange => change('insert', { room
 
 /** Two rooms with a log each, and one log beside them. */
 async function openRooms(more: Partial<ChangeRule>): Promise<void> {
-  app.crossfade.log('rooms/:room', { public: true, event: 'said', on: [rule('messages', more)] })
+  app.crossfade.log('rooms/:room', { public: true, event: 'said', on: [messages(more)] })
   app.crossfade.log('orders', { public: true, event: 'ordered', on: [rule('orders', { data: (row) => row })] })
   await listen('rooms/a', 'rooms/b', 'orders')
 }
@@ -140,7 +136,7 @@ it('a row of which a rule cannot say the topic loads all values of the route aga
   const params = (row: Row): { room: string } => ({ room: (row['room'] as string).toUpperCase().toLowerCase() })
   app.get(
     '/rooms/:room',
-    { config: { crossfade: { topic: 'rooms/:room', audience: 'public', on: [rule('messages', { params })] } } },
+    { config: { crossfade: { topic: 'rooms/:room', audience: 'public', on: [messages({ params })] } } },
     () => Promise.resolve({ version }),
   )
   await listen('rooms/a', 'rooms/b')
@@ -157,8 +153,8 @@ describe('a list that is rewritten', () => {
   const rewrite: Partial<ChangeRule> = { ops: ['update', 'delete', 'truncate'] }
 
   beforeEach(async () => {
-    const events = rule('messages', { ops: ['insert'], data: (row) => row['text'] })
-    app.crossfade.log('rooms/:room', { public: true, event: 'said', on: [events, rule('messages', rewrite)] })
+    const events = messages({ ops: ['insert'], data: (row) => row['text'] })
+    app.crossfade.log('rooms/:room', { public: true, event: 'said', on: [events, messages(rewrite)] })
     app.crossfade.log('orders', { public: true, event: 'ordered', on: [rule('orders', { data: (row) => row })] })
     await listen('rooms/a', 'rooms/b', 'rooms/c', 'orders')
   })

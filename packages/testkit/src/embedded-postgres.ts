@@ -217,14 +217,18 @@ async function launch(
   return child
 }
 
+function hasEnded({ exitCode, signalCode }: ChildProcess): boolean {
+  return exitCode !== null || signalCode !== null
+}
+
 async function exitOf(child: ChildProcess): Promise<number | NodeJS.Signals> {
-  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
+  if (!hasEnded(child)) await once(child, 'exit')
   return child.exitCode ?? child.signalCode ?? 0
 }
 
 async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return
-  const exited = once(child, 'exit')
+  if (hasEnded(child)) return
+  const exited = exitOf(child)
   // Fast shutdown: connections are ended, nothing committed is lost.
   child.kill('SIGINT')
   const timer = setTimeout(() => child.kill('SIGKILL'), stopMs)

@@ -28,13 +28,13 @@ export class AskedTopics {
     return wanted.length === this.#asked.size && wanted.every((subscription) => this.has(subscription))
   }
 
-  has({ topic, id }: TopicSubscription): boolean {
+  has({ topic, id }: Pick<TopicSubscription, 'topic' | 'id'>): boolean {
     return this.#asked.get(topic)?.id === id
   }
 
   /** Whether it asked for all that another one asks for. */
   includes(other: AskedTopics): boolean {
-    return [...other.#asked].every(([topic, { id }]) => this.#asked.get(topic)?.id === id)
+    return [...other.#asked].every(([topic, { id }]) => this.has({ topic, id }))
   }
 
   /** What was asked for the topic of a message. */

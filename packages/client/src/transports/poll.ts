@@ -34,11 +34,10 @@ class PollTransport implements Transport {
   readonly #port: TransportPort
   readonly #holds: boolean
   #poll: Poll | null = null
-  /** What the last answer was for. */
+  /** What the last answer was for; an answer proves the path. */
   #answeredFor: AskedTopics | null = null
   #startedAt = Number.NEGATIVE_INFINITY
   #timer: Timer | null = null
-  #proved = false
   #over = false
 
   constructor(port: TransportPort, holds: boolean) {
@@ -88,7 +87,7 @@ class PollTransport implements Transport {
     this.#startedAt = startedAt
     const deadline = environment.setTimeout(
       () => poll.abort.abort(),
-      waitMs + (this.#proved ? answerMs : timing.proofMs),
+      waitMs + (this.#answeredFor === null ? timing.proofMs : answerMs),
     )
     try {
       const answer = await this.#ask(poll)
@@ -120,11 +119,9 @@ class PollTransport implements Transport {
   #answered(poll: Poll, answer: PollAnswer): void {
     if (this.#over) return
     this.#poll = null
+    const isFirst = this.#answeredFor === null
     this.#answeredFor = poll.asked
-    if (!this.#proved) {
-      this.#proved = true
-      this.#port.proved()
-    }
+    if (isFirst) this.#port.proved()
     this.#deliver(poll, answer)
     const { timing } = this.#port
     // While no topic is carried nothing is held.

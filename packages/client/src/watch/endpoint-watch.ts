@@ -181,7 +181,8 @@ export class EndpointWatch<T> implements Watch {
 
   async #answered(response: Response, asked: Asked): Promise<void> {
     this.#readAt = this.#port.now()
-    const header = this.#headerOf(response, asked)
+    const said = isVariant(this.#options.headers, response) ? null : parseHeader(response.headers.get(headerName))
+    const header = this.#asTold(said, asked)
     if (response.status === 304) {
       if (header !== null) this.#learn(header)
       return
@@ -200,12 +201,11 @@ export class EndpointWatch<T> implements Watch {
       this.#known = known
     }
     // While the body came another stage may have been told.
-    this.#learn(this.#headerOf(response, asked))
+    this.#learn(this.#asTold(said, asked))
   }
 
-  #headerOf(response: Response, asked: Asked): EndpointHeader | null {
-    const header = isVariant(this.#options.headers, response) ? null : parseHeader(response.headers.get(headerName))
-    return header === null ? null : this.#port.asTold(header, asked.at)
+  #asTold(said: EndpointHeader | null, { at }: Asked): EndpointHeader | null {
+    return said === null ? null : this.#port.asTold(said, at)
   }
 
   #stageOf(header: EndpointHeader): Stage {

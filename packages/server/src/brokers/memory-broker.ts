@@ -126,8 +126,7 @@ class MemoryBroker implements Broker {
         continue
       }
       Object.assign(log, { ...this.#fresh(log.kind), listeners: log.listeners, marks: log.marks })
-      const state = this.#state(log)
-      for (const listener of log.listeners) listener.reset(state, reason)
+      this.#tellReset(log, reason)
     }
   }
 
@@ -137,9 +136,13 @@ class MemoryBroker implements Broker {
     for (const [key, log] of this.#logs) {
       if (log.kind !== 'log' || !isLost(key)) continue
       this.#mark(log)
-      const state = this.#state(log)
-      for (const listener of log.listeners) listener.reset(state, reason)
+      this.#tellReset(log, reason)
     }
+  }
+
+  #tellReset(log: MemoryLog, reason: string): void {
+    const state = this.#state(log)
+    for (const listener of log.listeners) listener.reset(state, reason)
   }
 
   #store(key: string, log: MemoryLog, append: Append): number | null {

@@ -3,7 +3,7 @@ import { urlOfTopic } from '../topics/definition.ts'
 import type { EndpointRunner } from '../topics/endpoint-runner.ts'
 import type { TopicPlace } from '../topics/live-topic.ts'
 import type { Subscriber } from '../topics/subscriber.ts'
-import type { Identity } from './principal.ts'
+import { hasExpired, type Identity } from './principal.ts'
 
 /** Times of {@link Access}. */
 export interface AccessOptions {
@@ -190,10 +190,6 @@ export class Access {
 /** What is not yours and what is not there are told alike (R52). */
 export function refusalOf(topic: string): string {
   return `The topic "${topic}" is not yours to read, or does not exist.`
-}
-
-function hasExpired({ principal }: Identity): boolean {
-  return (principal?.expiresAt ?? Infinity) <= Date.now()
 }
 
 function grantKey(place: TopicPlace, identity: Identity): string {

@@ -36,6 +36,11 @@ export function identityOf(principal: Principal | null, headers: Headers, vary: 
   return { principal, headers: kept, key: credentialKey(principal, kept) }
 }
 
+/** Whether the credentials of this client have run out. */
+export function hasExpired({ principal }: Identity): boolean {
+  return (principal?.expiresAt ?? Infinity) <= Date.now()
+}
+
 /** The principal is part of it: the application may know it by a header that is not kept. */
 function credentialKey(principal: Principal | null, headers: Readonly<Record<string, string>>): string {
   const hash = createHash('sha256').update(`${JSON.stringify(principal?.id ?? null)}\0`)

@@ -1,11 +1,10 @@
-import { CrossfadeError, hashValue, type Rollout, type Stage } from '@crossfade/protocol'
+import { CrossfadeError, hashValue, stages, type Rollout } from '@crossfade/protocol'
 
 /** A feature's rollout as the operator sees and sets it (PROTOCOL §10). */
 export interface FeatureRollout extends Rollout {
   readonly feature: string
 }
 
-const stages: readonly Stage[] = ['off', 'shadow', 'hint', 'push']
 const initial: Rollout = { stage: 'off', percent: 100, rest: 'off' }
 
 /** A rollout as it is set: `percent` is 100 and `rest` is `off` unless it says otherwise, so that `{stage: 'off'}` is off for all. */

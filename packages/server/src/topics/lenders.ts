@@ -1,4 +1,4 @@
-import type { Identity } from '../identity/principal.ts'
+import { hasExpired, type Identity } from '../identity/principal.ts'
 
 /** Whose credentials load a topic that is not public: those of a subscriber, or of who waits for its value. */
 export class Lenders {
@@ -47,8 +47,4 @@ export class Lenders {
     yield* this.#waiting
     if (this.#last !== null) yield this.#last
   }
-}
-
-function hasExpired({ principal }: Identity): boolean {
-  return (principal?.expiresAt ?? Infinity) <= Date.now()
 }
