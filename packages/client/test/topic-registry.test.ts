@@ -298,3 +298,20 @@ describe('a subscription', () => {
     expect(registry.get('t')?.position).toEqual({ cursor: at(1) })
   })
 })
+
+describe('a topic that the server cannot vouch for', () => {
+  it('is not live until it is fresh, and takes events meanwhile (R55)', () => {
+    const { told, handlers } = follower()
+    registry.follow('t', {}, handlers)
+    take({ type: 'subscribed', topic: 't', kind: 'value', cursor: at(0), recovered: true })
+    take(snapshot(1, 'x'))
+    const isLive = (): boolean | undefined => registry.get('t')?.isLive
+    expect(isLive()).toBe(true)
+    take({ type: 'stale', topic: 't', since: 1, reason: 'rate_limited' })
+    expect(isLive()).toBe(false)
+    take(snapshot(2, 'y'))
+    expect([isLive(), told]).toEqual([false, ['x', 'y']])
+    take({ type: 'fresh', topic: 't', cursor: at(2) })
+    expect([isLive(), told]).toEqual([true, ['x', 'y']])
+  })
+})

@@ -21,6 +21,7 @@ export { topicPattern, type TopicPattern } from './topic-pattern.ts'
 export { formatHeader, parseHeader, type EndpointHeader } from './header.ts'
 export { bucketOf, stageFor, stages, type Rollout, type Stage } from './rollout.ts'
 export { applyPatch, type PatchOperation } from './patch.ts'
+export { staleReasons } from './messages.ts'
 export type {
   Bye,
   Changed,
@@ -29,6 +30,7 @@ export type {
   ErrorMessage,
   EventMessage,
   Failure,
+  Fresh,
   Heartbeat,
   Hello,
   Ping,
@@ -37,6 +39,8 @@ export type {
   Response,
   ServerMessage,
   StageMessage,
+  Stale,
+  StaleReason,
   Subscribe,
   Subscribed,
   SubscriptionMode,

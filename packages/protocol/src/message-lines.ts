@@ -7,6 +7,8 @@ const serverTypes: Readonly<Record<ServerMessage['type'], true>> = {
   event: true,
   changed: true,
   reset: true,
+  stale: true,
+  fresh: true,
   unsubscribed: true,
   stage: true,
   heartbeat: true,

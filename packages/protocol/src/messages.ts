@@ -66,6 +66,44 @@ export interface Reset {
   /** As in `subscribed`. */
   cursor: string
   reason: string
+  /** Log topics: re-read the endpoint after a random time up to this, ms, so that not all come at once. Default 0. */
+  wait?: number
+}
+
+/**
+ * Why a server cannot vouch for a topic (R55):
+ * `endpoint_failed` – its endpoint answers 5xx, or not with JSON; `endpoint_timeout` – it does not answer in time;
+ * `rate_limited` – it answers 429; `refused` – it refuses the credentials under which it is read;
+ * `feed_down` – changes of the database do not arrive;
+ * `unverified` – whether the subscriber may still read it cannot be told: events are withheld until it can.
+ */
+export const staleReasons = [
+  'endpoint_failed',
+  'endpoint_timeout',
+  'rate_limited',
+  'refused',
+  'feed_down',
+  'unverified',
+] as const
+
+/** A code that says why a topic is stale. */
+export type StaleReason = (typeof staleReasons)[number]
+
+/** Server → client: the topic may have changed without the subscription telling it, until `fresh` (R55). */
+export interface Stale {
+  type: 'stale'
+  topic: string
+  /** Since when, ms since 1970. */
+  since: number
+  reason: StaleReason
+}
+
+/** Server → client: what `stale` said is over (R55). */
+export interface Fresh {
+  type: 'fresh'
+  topic: string
+  /** Of the topic's newest event; what the client lacks of it follows. */
+  cursor: string
 }
 
 /** Why a subscription ended. */
@@ -140,6 +178,8 @@ export type ServerMessage =
   | EventMessage
   | Changed
   | Reset
+  | Stale
+  | Fresh
   | Unsubscribed
   | StageMessage
   | Heartbeat

@@ -1,6 +1,15 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import { closeCodes, defaultBase, headerName, paths, stages, subprotocol, wireErrorCodes } from '@crossfade/protocol'
+import {
+  closeCodes,
+  defaultBase,
+  headerName,
+  paths,
+  stages,
+  staleReasons,
+  subprotocol,
+  wireErrorCodes,
+} from '@crossfade/protocol'
 
 const protocol = readFileSync(new URL('../../../PROTOCOL.md', import.meta.url), 'utf8')
 const source = readFileSync(new URL('../src/messages.ts', import.meta.url), 'utf8')
@@ -12,6 +21,8 @@ const interfaces: Readonly<Record<string, readonly string[]>> = {
   event: ['EventMessage'],
   changed: ['Changed'],
   reset: ['Reset'],
+  stale: ['Stale'],
+  fresh: ['Fresh'],
   unsubscribed: ['Unsubscribed'],
   stage: ['StageMessage'],
   heartbeat: ['Heartbeat'],
@@ -47,6 +58,7 @@ describe('PROTOCOL.md', () => {
       ...Object.values(closeCodes).map((code) => `| ${code} `),
       ...Object.values(paths).map((path) => `{base}${path}`),
       ...stages.map((stage) => `\`${stage}\``),
+      ...staleReasons.map((reason) => `\`${reason}\``),
       subprotocol,
       headerName,
       `\`${defaultBase}\``,

@@ -31,6 +31,12 @@ describe('a frame', () => {
     expect(parseServerMessages('{"type":"__proto__"}')).toEqual([])
   })
 
+  test('may say that a topic is stale, and fresh again (R55)', () => {
+    const stale = { type: 'stale', topic: 'orders/42', since: 1, reason: 'unverified' }
+    const fresh = { type: 'fresh', topic: 'orders/42', cursor: 'k3v9q2m1x8ab_000000000041' }
+    expect(parseServerMessages(`${JSON.stringify(stale)}\n${JSON.stringify(fresh)}`)).toEqual([stale, fresh])
+  })
+
   test('of the one side is nothing to the other', () => {
     expect(parseClientMessages(JSON.stringify(bye))).toEqual([])
     expect(parseServerMessages(JSON.stringify(ping))).toEqual([])

@@ -137,6 +137,13 @@ export class TopicSubscription {
       case 'reset':
         this.#lost(message)
         break
+      case 'stale':
+        // Until it is fresh again the page polls, as it would without push (R55).
+        this.isLive = false
+        break
+      case 'fresh':
+        this.accepted()
+        break
       case 'unsubscribed':
         if (message.code !== 'requested') this.#handlers.onEnd?.(errorOf(message))
         break
