@@ -2,10 +2,10 @@ import { assertTopic, CrossfadeError, formatCursor } from '@crossfade/protocol'
 import { eventText } from './json-text.ts'
 import type { RolloutStore } from './rollout/rollout.ts'
 import type { RpcHandler, RpcRegistry, RpcValidator } from './rpc/rpc-registry.ts'
-import type { Access } from './identity/access.ts'
-import { standaloneLogDefinition, type StandaloneLogOptions } from './topics/definition.ts'
+import type { Access } from './access/access.ts'
+import { standaloneLogDefinition, type StandaloneLogOptions } from './endpoints/definition.ts'
 import type { Hub } from './topics/hub.ts'
-import type { TopicRegistry } from './topics/registry.ts'
+import type { TopicRegistry } from './endpoints/registry.ts'
 import { ValueTopic } from './topics/value-topic.ts'
 
 /** Options of {@link Crossfade.publish}. */

@@ -13,7 +13,7 @@ export type {
   StandaloneLogOptions,
   TopicOptions,
   ValueTopicOptions,
-} from './topics/definition.ts'
+} from './endpoints/definition.ts'
 export type { Authenticate } from './identity/authenticator.ts'
 export type { Headers, Principal } from './identity/principal.ts'
 export type { Limits } from './limits.ts'

@@ -1,4 +1,4 @@
-import type { Access } from '../identity/access.ts'
+import type { Access } from '../access/access.ts'
 import type { Identity } from '../identity/principal.ts'
 import type { LiveTopic } from '../topics/live-topic.ts'
 import { ValueTopic } from '../topics/value-topic.ts'
@@ -14,8 +14,8 @@ export async function admitTo(
   identity: Identity,
   { access, service }: { readonly access: Access; readonly service: Identity },
 ): Promise<void> {
-  const { place } = topic
-  const ownLoad = place.definition.audience !== 'public' || identity.key === service.key
-  if (topic instanceof ValueTopic && ownLoad && place.definition.authorize === null) await topic.ready(identity)
-  await access.check(place, identity)
+  const { address } = topic
+  const ownLoad = address.definition.audience !== 'public' || identity.key === service.key
+  if (topic instanceof ValueTopic && ownLoad && address.definition.authorize === null) await topic.ready(identity)
+  await access.check(address, identity)
 }

@@ -18,12 +18,12 @@ export class ConnectionCounter {
    * @returns what gives it back; calling it twice is harmless.
    * @throws CrossfadeError `too_fast`
    */
-  takeAddress(address: string): () => void {
+  acquireAddress(address: string): () => void {
     return this.#take(`address ${address}`, this.#maxPerAddress)
   }
 
-  /** Counts a connection of a principal, like {@link takeAddress}. */
-  takePrincipal(principal: Principal | null): () => void {
+  /** Counts a connection of a principal, like {@link acquireAddress}. */
+  acquirePrincipal(principal: Principal | null): () => void {
     return principal === null ? () => {} : this.#take(`principal ${principal.id}`, this.#maxPerPrincipal)
   }
 

@@ -1,7 +1,7 @@
 import { formatCursor, parseCursor, type CursorParts } from '@crossfade/protocol'
 import type { Broker, Entry, LogState } from '../brokers/broker.ts'
-import { Batch } from '../topics/batch.ts'
-import { changedLine, entryLine } from '../topics/lines.ts'
+import { Batch } from '../delivery/batch.ts'
+import { changedLine, entryLine } from '../delivery/lines.ts'
 import type { LogTopic } from '../topics/log-topic.ts'
 import type { ValueTopic } from '../topics/value-topic.ts'
 import type { Outlet } from './outlet.ts'
@@ -41,7 +41,7 @@ export async function joinValue(
   let reloaded = false
   for (;;) {
     await topic.ready(subscription.identity)
-    if (!(await outlet.room())) return subscription.postpone(cursor)
+    if (!(await outlet.waitForCapacity())) return subscription.postpone(cursor)
     if (cursor?.epoch === topic.state.epoch && position.hash === undefined) await topic.restate(cursor.offset)
     const state = topic.state
     const start = await valueStart(topic, cursor, position.hash, broker)
@@ -74,7 +74,7 @@ async function valueStart(
     return { kind: 'snapshot', recovered: false, differs: true }
   }
   if (hash === undefined) return { kind: 'snapshot', recovered: true, differs: false }
-  const page = await broker.read(topic.place.key, cursor.offset - 1, state.snapshot?.data.length ?? 0)
+  const page = await broker.read(topic.address.key, cursor.offset - 1, state.snapshot?.data.length ?? 0)
   const [base, ...entries] = page.entries
   if (base?.offset !== cursor.offset || base.hash === undefined)
     return { kind: 'snapshot', recovered: true, differs: false }
@@ -120,7 +120,7 @@ export async function joinLog(
   outlet: Outlet,
 ): Promise<void> {
   const cursor = position.cursor === undefined ? null : parseCursor(position.cursor)
-  if (!(await outlet.room())) return subscription.postpone(cursor)
+  if (!(await outlet.waitForCapacity())) return subscription.postpone(cursor)
   if (subscription.ended) return
   const state = topic.state
   const recovered = cursor === null || isCovered(cursor, state)
@@ -148,8 +148,8 @@ async function catchUp(subscription: Subscription, topic: LogTopic, broker: Brok
       topic.attach(subscription)
       return
     }
-    if (!(await outlet.room())) return
-    const page = await broker.read(topic.place.key, subscription.offset, pageBytes)
+    if (!(await outlet.waitForCapacity())) return
+    const page = await broker.read(topic.address.key, subscription.offset, pageBytes)
     if (subscription.ended) return
     // The other topics of this connection recover at the same time.
     if (outlet.congested()) continue

@@ -1,4 +1,4 @@
-import type { Batch } from '../topics/batch.ts'
+import type { Batch } from '../delivery/batch.ts'
 
 /** Where the messages of one client's connection go: a WebSocket, a stream, or the answer to a poll. */
 export interface Outlet {
@@ -15,5 +15,5 @@ export interface Outlet {
   /** More waits than the connection writes: value topics skip versions until it drains. */
   congested(): boolean
   /** Resolves when there is room for the next page of a recovery (R9); `false` when this connection takes no more. */
-  room(): Promise<boolean>
+  waitForCapacity(): Promise<boolean>
 }

@@ -1,10 +1,9 @@
 import { assertTopic, CrossfadeError, parseCursor, type ErrorCode } from '@crossfade/protocol'
-import { refusalOf, type Access } from '../identity/access.ts'
+import { refusalOf, type Access } from '../access/access.ts'
 import type { Identity } from '../identity/principal.ts'
-import { topicKey } from '../topics/definition.ts'
-import { EndpointFailure } from '../topics/endpoint-runner.ts'
+import { EndpointFailure } from '../endpoints/endpoint-runner.ts'
 import type { Hub } from '../topics/hub.ts'
-import type { TopicPlace } from '../topics/live-topic.ts'
+import { topicKey, type TopicAddress } from '../endpoints/topic-address.ts'
 import { LogTopic } from '../topics/log-topic.ts'
 import { ValueTopic } from '../topics/value-topic.ts'
 import { admitTo } from './admit-to.ts'
@@ -74,10 +73,10 @@ export class Session {
     this.identity = identity
     for (const subscription of this.subscriptions.values()) {
       const { topic } = subscription
-      if (topic) this.#ports.access.unwatch(topic.place, subscription)
+      if (topic) this.#ports.access.unwatch(topic.address, subscription)
       subscription.identity = identity
       if (!topic) continue
-      if (belongsTo(topic.place, identity)) this.#ports.access.watch(topic.place, subscription)
+      if (belongsTo(topic.address, identity)) this.#ports.access.watch(topic.address, subscription)
       else subscription.end('forbidden', notYours(subscription.name))
     }
   }
@@ -120,7 +119,7 @@ export class Session {
         `This connection has ${this.#maxTopics} topics, the most it may have. Unsubscribe from one first.`,
       )
     }
-    this.#ports.topics.take(this.identity)
+    this.#ports.topics.acquire(this.identity)
     const subscription = new Subscription(request, this.identity, this.#outlet, (ended) => this.#drop(ended))
     this.subscriptions.set(request.topic, subscription)
     return subscription
@@ -128,16 +127,17 @@ export class Session {
 
   async #join(subscription: Subscription, request: SubscribeRequest): Promise<void> {
     const { hub, access } = this.#ports
-    const topic = await hub.hold(hub.place(request.topic, subscription.identity))
+    const topic = await hub.acquire(hub.addressOf(request.topic, subscription.identity))
     try {
       await admitTo(topic, subscription.identity, this.#ports)
       if (subscription.ended || this.#closed) return
       // The credentials may have been renewed meanwhile.
-      if (!belongsTo(topic.place, subscription.identity)) throw new CrossfadeError('forbidden', notYours(request.topic))
+      if (!belongsTo(topic.address, subscription.identity))
+        throw new CrossfadeError('forbidden', notYours(request.topic))
       subscription.topic = topic
       if (topic instanceof ValueTopic) await joinValue(subscription, topic, request, hub.broker, this.#outlet)
       else if (topic instanceof LogTopic) await joinLog(subscription, topic, request, hub.broker, this.#outlet)
-      if (!subscription.ended) access.watch(topic.place, subscription)
+      if (!subscription.ended) access.watch(topic.address, subscription)
     } finally {
       topic.release()
       hub.discard(topic)
@@ -147,12 +147,12 @@ export class Session {
   #drop(subscription: Subscription): void {
     if (subscription.ended) return
     subscription.ended = true
-    this.#ports.topics.give(subscription.identity)
+    this.#ports.topics.release(subscription.identity)
     if (this.subscriptions.get(subscription.name) === subscription) this.subscriptions.delete(subscription.name)
     const { topic } = subscription
     if (topic === null) return
     topic.detach(subscription)
-    this.#ports.access.unwatch(topic.place, subscription)
+    this.#ports.access.unwatch(topic.address, subscription)
   }
 }
 
@@ -163,9 +163,9 @@ function messageOf(error: CrossfadeError, topic: string | undefined): string {
     : error.message
 }
 
-/** Whether these credentials lead to this very answer: another group's, or another language's, is another place. */
-function belongsTo(place: TopicPlace, identity: Identity): boolean {
-  return topicKey(place.definition, place.name, identity) === place.key
+/** Whether these credentials lead to this very answer: another group's, or another language's, is another address. */
+function belongsTo(address: TopicAddress, identity: Identity): boolean {
+  return topicKey(address.definition, address.name, identity) === address.key
 }
 
 function notYours(name: string): string {

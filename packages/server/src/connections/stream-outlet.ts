@@ -1,6 +1,6 @@
 import type { Writable } from 'node:stream'
-import type { Batch } from '../topics/batch.ts'
-import type { FlushCycle, Flushable } from './flush-cycle.ts'
+import type { Batch } from '../delivery/batch.ts'
+import type { FlushCycle, Flushable } from '../delivery/flush-cycle.ts'
 import type { Outlet } from './outlet.ts'
 
 /** How one transport writes bytes. */
@@ -79,7 +79,7 @@ export class StreamOutlet implements Outlet, Flushable {
     return congested
   }
 
-  async room(): Promise<boolean> {
+  async waitForCapacity(): Promise<boolean> {
     if (this.#closed) return false
     if (!this.congested()) return true
     return new Promise((resolve) => this.#waiters.push(resolve))

@@ -1,9 +1,9 @@
 import { formatCursor, type CursorParts } from '@crossfade/protocol'
 import type { LogState } from '../brokers/broker.ts'
 import type { Identity } from '../identity/principal.ts'
-import type { Batch } from '../topics/batch.ts'
+import type { Batch } from '../delivery/batch.ts'
 import type { LiveTopic } from '../topics/live-topic.ts'
-import type { EndCode, Subscriber } from '../topics/subscriber.ts'
+import type { EndCode, Subscriber } from '../delivery/subscriber.ts'
 import type { Outlet } from './outlet.ts'
 
 /** One client's position in one topic. */
@@ -48,7 +48,7 @@ export class Subscription implements Subscriber {
   }
 
   deliver(batch: Batch): void {
-    this.#outlet.deliver(batch, this.topic?.place.definition.kind === 'log')
+    this.#outlet.deliver(batch, this.topic?.address.definition.kind === 'log')
   }
 
   /** A page of a recovery: paced by the drain, so that it does not count against the bound (R9). */
@@ -58,12 +58,12 @@ export class Subscription implements Subscriber {
 
   /** Tells the client where its subscription stands (PROTOCOL §5). */
   subscribed(cursor: string, recovered: boolean): void {
-    const kind = this.topic?.place.definition.kind
+    const kind = this.topic?.address.definition.kind
     this.#outlet.send({ type: 'subscribed', ...this.#names(), kind, cursor, recovered })
   }
 
   reset(state: LogState, reason: string): void {
-    const isValue = this.topic?.place.definition.kind === 'value'
+    const isValue = this.topic?.address.definition.kind === 'value'
     this.epoch = state.epoch
     this.offset = isValue ? 0 : state.head
     this.needsSnapshot = true

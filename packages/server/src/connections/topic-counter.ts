@@ -11,7 +11,7 @@ export class TopicCounter {
   }
 
   /** @throws CrossfadeError `too_many_topics` */
-  take({ principal }: Identity): void {
+  acquire({ principal }: Identity): void {
     if (principal === null) return
     const count = this.#counts.get(principal.id) ?? 0
     if (count >= this.#max) {
@@ -23,7 +23,7 @@ export class TopicCounter {
     this.#counts.set(principal.id, count + 1)
   }
 
-  give({ principal }: Identity): void {
+  release({ principal }: Identity): void {
     if (principal === null) return
     const count = (this.#counts.get(principal.id) ?? 1) - 1
     if (count === 0) this.#counts.delete(principal.id)

@@ -12,7 +12,7 @@ export function stageMessage({ feature, stage, percent, rest }: FeatureRollout, 
  * @param heard `stages` of its `hello` or its request.
  * @param features of which it wants to hear. Default: all.
  */
-export function unheard(
+export function pendingStageMessages(
   rollout: RolloutStore,
   heard: string | undefined,
   features?: readonly string[],

@@ -2,9 +2,9 @@ import { touched, type ChangeBatch, type ChangeRule, type RowChange } from '@cro
 import { CrossfadeError } from '@crossfade/protocol'
 import type { Append } from '../brokers/broker.ts'
 import { eventText } from '../json-text.ts'
-import type { TopicDefinition } from './definition.ts'
+import type { TopicDefinition } from '../endpoints/definition.ts'
 import type { Hub } from './hub.ts'
-import type { TopicRegistry } from './registry.ts'
+import type { TopicRegistry } from '../endpoints/registry.ts'
 import { ValueTopic, type Cause } from './value-topic.ts'
 
 interface Route {

@@ -69,7 +69,7 @@ function isSame(before: readonly unknown[], i: number, after: readonly unknown[]
   return typeof one === 'object' && typeof other === 'object' && hashOf(one, i) === hashOf(other, j)
 }
 
-/** The name by which the library knows an element: without an identity, its place. */
+/** The name by which the library knows an element: without an identity, its address. */
 function hashOf(element: object | null, index?: number): string {
   return identityOf(element) ?? `$${index ?? ''}`
 }

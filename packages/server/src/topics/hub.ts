@@ -1,10 +1,11 @@
 import { CrossfadeError, formatCursor, topicQuery } from '@crossfade/protocol'
 import type { Broker } from '../brokers/broker.ts'
 import type { Identity } from '../identity/principal.ts'
-import { topicKey, varyHeaders, type TopicDefinition } from './definition.ts'
-import type { LiveTopic, TopicPlace } from './live-topic.ts'
+import type { TopicDefinition } from '../endpoints/definition.ts'
+import { topicKey, varyHeaders, type TopicAddress } from '../endpoints/topic-address.ts'
+import type { LiveTopic } from './live-topic.ts'
 import { LogTopic } from './log-topic.ts'
-import type { TopicRegistry } from './registry.ts'
+import type { TopicRegistry } from '../endpoints/registry.ts'
 import { ValueTopic, type ValueTopicPorts } from './value-topic.ts'
 
 const maxSweepMs = 5_000
@@ -39,11 +40,11 @@ export class Hub {
   }
 
   /**
-   * Where a topic's name belongs for this client.
+   * The topic of this name as this client sees it: its definition, and its key in the broker.
    *
    * @throws CrossfadeError `unknown_topic` when no pattern matches, `unauthenticated` when the topic needs a principal and there is none.
    */
-  place(name: string, identity: Identity): TopicPlace {
+  addressOf(name: string, identity: Identity): TopicAddress {
     const resolved = this.#registry.resolve(name)
     if (resolved === null) {
       throw new CrossfadeError(
@@ -66,31 +67,31 @@ export class Hub {
     return { ...resolved, name, key, headers: varyHeaders(resolved.definition, identity) }
   }
 
-  /** The live topic of a place, opened if it was cold, and held: it stays live until `release`. */
-  async hold(place: TopicPlace): Promise<LiveTopic> {
+  /** The live topic of a address, opened if it was cold, and retained: it stays live until `release`. */
+  async acquire(address: TopicAddress): Promise<LiveTopic> {
     for (;;) {
-      const topic = await this.#acquire(place)
+      const topic = await this.#acquire(address)
       // Somebody whose load failed may have dropped it between two microtasks.
-      if (this.#live.get(place.key) !== topic) continue
-      topic.hold()
+      if (this.#live.get(address.key) !== topic) continue
+      topic.retain()
       return topic
     }
   }
 
-  async #acquire(place: TopicPlace): Promise<LiveTopic> {
-    const live = this.#live.get(place.key)
+  async #acquire(address: TopicAddress): Promise<LiveTopic> {
+    const live = this.#live.get(address.key)
     if (live) return live
-    let opening = this.#opening.get(place.key)
+    let opening = this.#opening.get(address.key)
     if (!opening) {
-      opening = this.#open(place).finally(() => this.#opening.delete(place.key))
-      this.#opening.set(place.key, opening)
+      opening = this.#open(address).finally(() => this.#opening.delete(address.key))
+      this.#opening.set(address.key, opening)
     }
     return opening
   }
 
   /** Forgets a topic that nobody needs and that has no value: its endpoint refused (a failed load creates no topic). */
   discard(topic: LiveTopic): void {
-    if (topic.needed || topic.place.definition.kind === 'log' || topic.state.snapshot !== null) return
+    if (topic.needed || topic.address.definition.kind === 'log' || topic.state.snapshot !== null) return
     this.#drop(topic)
   }
 
@@ -104,7 +105,7 @@ export class Hub {
     }
     for (const topics of paths.values()) {
       for (const topic of topics) {
-        if (params === 'all' || Object.entries(params).every(([name, value]) => topic.place.params[name] === value))
+        if (params === 'all' || Object.entries(params).every(([name, value]) => topic.address.params[name] === value))
           yield topic
       }
     }
@@ -127,20 +128,20 @@ export class Hub {
     this.#byPath.clear()
   }
 
-  async #open(place: TopicPlace): Promise<LiveTopic> {
-    const { kind } = place.definition
-    const topic = kind === 'value' ? new ValueTopic(place, this.#ports) : new LogTopic(place, this.#ports.cycle)
-    topic.opened(await this.broker.open(place.key, kind, topic.listener()))
-    this.#live.set(place.key, topic)
-    this.#sameName(place).add(topic)
+  async #open(address: TopicAddress): Promise<LiveTopic> {
+    const { kind } = address.definition
+    const topic = kind === 'value' ? new ValueTopic(address, this.#ports) : new LogTopic(address, this.#ports.cycle)
+    topic.opened(await this.broker.open(address.key, kind, topic.listener()))
+    this.#live.set(address.key, topic)
+    this.#sameName(address).add(topic)
     this.#bound(topic)
     return topic
   }
 
-  #sameName(place: TopicPlace): Set<LiveTopic> {
-    const paths = this.#byPath.get(place.definition) ?? new Map<string, Set<LiveTopic>>()
-    this.#byPath.set(place.definition, paths)
-    const path = pathOf(place.name)
+  #sameName(address: TopicAddress): Set<LiveTopic> {
+    const paths = this.#byPath.get(address.definition) ?? new Map<string, Set<LiveTopic>>()
+    this.#byPath.set(address.definition, paths)
+    const path = pathOf(address.name)
     const topics = paths.get(path) ?? new Set()
     paths.set(path, topics)
     return topics
@@ -164,7 +165,7 @@ export class Hub {
   }
 
   #drop(topic: LiveTopic): void {
-    const { key, definition, name } = topic.place
+    const { key, definition, name } = topic.address
     if (this.#live.get(key) !== topic) return
     this.#live.delete(key)
     const paths = this.#byPath.get(definition)

@@ -1,22 +1,10 @@
 import { formatCursor } from '@crossfade/protocol'
 import type { BrokerListener, Entry, LogState, OpenLog } from '../brokers/broker.ts'
-import type { FlushCycle, Flushable } from '../connections/flush-cycle.ts'
-import { Batch } from './batch.ts'
-import type { TopicDefinition } from './definition.ts'
-import { changedLine } from './lines.ts'
-import type { EndCode, Subscriber } from './subscriber.ts'
-
-/** Where a live topic belongs. */
-export interface TopicPlace {
-  readonly definition: TopicDefinition
-  /** The name on the wire. */
-  readonly name: string
-  readonly params: Readonly<Record<string, string>>
-  /** The key in the broker. */
-  readonly key: string
-  /** The headers on which the answer depends besides the credentials. */
-  readonly headers: Readonly<Record<string, string>>
-}
+import type { FlushCycle, Flushable } from '../delivery/flush-cycle.ts'
+import { Batch } from '../delivery/batch.ts'
+import type { TopicAddress } from '../endpoints/topic-address.ts'
+import { changedLine } from '../delivery/lines.ts'
+import type { EndCode, Subscriber } from '../delivery/subscriber.ts'
 
 /** A client re-reads within this time for each thousand that were told `changed` together. */
 const spreadMsPerThousand = 2000
@@ -24,18 +12,18 @@ const maxSpreadMs = 20_000
 
 /** A topic that somebody on this server uses: its open log, its subscribers, and what to tell them at the end of the tick. */
 export abstract class LiveTopic implements Flushable {
-  readonly place: TopicPlace
+  readonly address: TopicAddress
   readonly subscribers: Set<Subscriber> = new Set()
   /** Entries since the last flush. */
   protected pending: Entry[] = []
   protected readonly cycle: FlushCycle
   #log: OpenLog | null = null
-  #holds = 0
+  #retained = 0
   /** When somebody last asked for it. */
   usedAt: number = performance.now()
 
-  constructor(place: TopicPlace, cycle: FlushCycle) {
-    this.place = place
+  constructor(address: TopicAddress, cycle: FlushCycle) {
+    this.address = address
     this.cycle = cycle
   }
 
@@ -60,7 +48,7 @@ export abstract class LiveTopic implements Flushable {
   }
 
   get state(): LogState {
-    if (this.#log === null) throw new Error(`the log of ${this.place.name} is not open`)
+    if (this.#log === null) throw new Error(`the log of ${this.address.name} is not open`)
     return this.#log.state()
   }
 
@@ -71,13 +59,13 @@ export abstract class LiveTopic implements Flushable {
   }
 
   /** Keeps the topic live while something asynchronous is under way; give it back by `release`. */
-  hold(): void {
-    this.#holds += 1
+  retain(): void {
+    this.#retained += 1
     this.use()
   }
 
   release(): void {
-    this.#holds -= 1
+    this.#retained -= 1
     this.use()
   }
 
@@ -87,7 +75,7 @@ export abstract class LiveTopic implements Flushable {
   }
 
   get needed(): boolean {
-    return this.subscribers.size > 0 || this.#holds > 0
+    return this.subscribers.size > 0 || this.#retained > 0
   }
 
   isCold(now: number, warmMs: number): boolean {
@@ -120,6 +108,6 @@ export abstract class LiveTopic implements Flushable {
   /** The `changed` message for all subscribers of stage `hint`, spread so that their reads do not come at once (F19). */
   protected changedBatch(): Batch {
     const waitMs = Math.min(maxSpreadMs, Math.floor((this.subscribers.size / 1000) * spreadMsPerThousand))
-    return new Batch([changedLine(this.place.name, this.cursor, waitMs)])
+    return new Batch([changedLine(this.address.name, this.cursor, waitMs)])
   }
 }

@@ -1,8 +1,8 @@
 import type { Entry } from '../brokers/broker.ts'
-import { Batch, type Line } from './batch.ts'
-import { entryLine } from './lines.ts'
+import { Batch, type Line } from '../delivery/batch.ts'
+import { entryLine } from '../delivery/lines.ts'
 import { LiveTopic } from './live-topic.ts'
-import type { Subscriber } from './subscriber.ts'
+import type { Subscriber } from '../delivery/subscriber.ts'
 
 /** A live log topic: every event counts, in order. */
 export class LogTopic extends LiveTopic {
@@ -13,7 +13,7 @@ export class LogTopic extends LiveTopic {
     if (first === undefined || last === undefined) return
     this.pending = []
     const { epoch } = this.state
-    const events = new Batch(entries.map((entry) => entryLine(this.place.name, epoch, entry)))
+    const events = new Batch(entries.map((entry) => entryLine(this.address.name, epoch, entry)))
     let changed: Batch | null = null
     for (const subscriber of this.subscribers) {
       if (subscriber.offset >= last.offset) continue

@@ -1,32 +1,33 @@
 import { CrossfadeError, hashValue, applyPatch } from '@crossfade/protocol'
 import type { Broker, Snapshot, SourcePosition } from '../brokers/broker.ts'
-import type { FlushCycle } from '../connections/flush-cycle.ts'
+import type { FlushCycle } from '../delivery/flush-cycle.ts'
 import { identityOf, type Identity } from '../identity/principal.ts'
-import { Batch } from './batch.ts'
+import { Batch } from '../delivery/batch.ts'
 import { difference } from './difference.ts'
-import { EndpointFailure, type Answer } from './endpoint-runner.ts'
-import { Lenders } from './lenders.ts'
-import { entryLine, snapshotLine } from './lines.ts'
-import { LiveTopic, type TopicPlace } from './live-topic.ts'
+import type { TopicAddress } from '../endpoints/topic-address.ts'
+import { EndpointFailure, type Answer } from '../endpoints/endpoint-runner.ts'
+import { CredentialSource } from './credential-source.ts'
+import { entryLine, snapshotLine } from '../delivery/lines.ts'
+import { LiveTopic } from './live-topic.ts'
 import { LoadSchedule } from './load-schedule.ts'
-import type { Subscriber } from './subscriber.ts'
+import type { Subscriber } from '../delivery/subscriber.ts'
 
 /** What a value topic needs from outside. */
 export interface ValueTopicPorts {
   readonly broker: Broker
   readonly cycle: FlushCycle
   /** Runs the topic's endpoint as `identity`. */
-  run(place: TopicPlace, identity: Identity): Promise<Answer>
+  run(address: TopicAddress, identity: Identity): Promise<Answer>
   /** Under whose credentials a public topic is loaded. */
   readonly service: Identity
   /** A moment in the order of revocations, taken before a run. */
   moment(): number
   /** An endpoint that began to run at `since` answered `identity` with 2xx: it may see the topic. */
-  granted(place: TopicPlace, identity: Identity, since: number): void
+  granted(address: TopicAddress, identity: Identity, since: number): void
   /** An endpoint refused `identity` with 401 or 403. */
-  refused(place: TopicPlace, identity: Identity): void
+  refused(address: TopicAddress, identity: Identity): void
   /** A public answer looks private (R15). */
-  suspicious(place: TopicPlace, reason: string): void
+  suspicious(address: TopicAddress, reason: string): void
 }
 
 /** Why a load is wanted: the change's commit time, and its position in the source. */
@@ -51,16 +52,16 @@ export class ValueTopic extends LiveTopic {
   /** Where the value was stored without a new entry: answers given at this offset may be older than it. */
   #initialAt: number | null = null
   #closed = false
-  readonly #lenders = new Lenders()
+  readonly #credentials = new CredentialSource()
   /** Counts changes that came while nobody needed the value: a load that began before one must not be stored after it. */
   #marks = 0
 
-  constructor(place: TopicPlace, ports: ValueTopicPorts) {
-    super(place, ports.cycle)
+  constructor(address: TopicAddress, ports: ValueTopicPorts) {
+    super(address, ports.cycle)
     this.#ports = ports
     this.#schedule = new LoadSchedule({
-      minIntervalMs: place.definition.minLoadMs,
-      refreshMs: place.definition.refreshMs,
+      minIntervalMs: address.definition.minLoadMs,
+      refreshMs: address.definition.refreshMs,
       load: () => this.#load(),
       needed: () => this.needed,
     })
@@ -84,7 +85,7 @@ export class ValueTopic extends LiveTopic {
     }
     // Nobody needs the value now, but a cursor given by an earlier answer must not seem current.
     this.#marks += 1
-    void this.#ports.broker.append(this.place.key, { kind: 'mark' })
+    void this.#ports.broker.append(this.address.key, { kind: 'mark' })
   }
 
   /**
@@ -94,11 +95,11 @@ export class ValueTopic extends LiveTopic {
    * @throws CrossfadeError of the endpoint's refusal, or `server_error`.
    */
   async ready(lender: Identity): Promise<void> {
-    this.#lenders.lend(lender)
+    this.#credentials.lend(lender)
     if (this.state.snapshot !== null && !this.#schedule.overdue) return
     await this.#loaded(lender)
     if (this.state.snapshot === null)
-      throw new CrossfadeError('server_error', `The value of "${this.place.name}" could not be loaded. Try again.`)
+      throw new CrossfadeError('server_error', `The value of "${this.address.name}" could not be loaded. Try again.`)
   }
 
   /** Waits for a load that begins after this call; a failure leaves the last good value. */
@@ -108,12 +109,12 @@ export class ValueTopic extends LiveTopic {
 
   /** Waits for a load. What the endpoint refused to somebody else it may give to this lender: then another is waited for (R54). */
   async #loaded(lender: Identity): Promise<void> {
-    await this.#lenders.during(lender, async () => {
+    await this.#credentials.during(lender, async () => {
       for (;;) {
         try {
           return await this.#schedule.next()
         } catch (error) {
-          const another = this.place.definition.audience !== 'public' && this.#lenders.isPromising(lender)
+          const another = this.address.definition.audience !== 'public' && this.#credentials.isPromising(lender)
           if (!another || !(error instanceof EndpointFailure && error.isRefusal)) throw error
         }
       }
@@ -137,7 +138,7 @@ export class ValueTopic extends LiveTopic {
   async restate(offset: number): Promise<void> {
     const { snapshot, head } = this.state
     if (snapshot === null || head !== offset || this.#initialAt !== offset) return
-    await this.#ports.broker.append(this.place.key, { kind: 'value', value: snapshot, patch: '[]' })
+    await this.#ports.broker.append(this.address.key, { kind: 'value', value: snapshot, patch: '[]' })
   }
 
   override close(): void {
@@ -153,7 +154,7 @@ export class ValueTopic extends LiveTopic {
       this.#snapshots = {
         head: state.head,
         epoch: state.epoch,
-        batch: new Batch([snapshotLine(this.place.name, state)]),
+        batch: new Batch([snapshotLine(this.address.name, state)]),
       }
     }
     return this.#snapshots.batch
@@ -174,7 +175,7 @@ export class ValueTopic extends LiveTopic {
       if (subscriber.congested()) continue
       if (subscriber.mode === 'changes') subscriber.deliver((changed ??= this.changedBatch()))
       else if (patchable && !subscriber.needsSnapshot && subscriber.offset === first - 1) {
-        patches ??= new Batch(entries.map((entry) => entryLine(this.place.name, state.epoch, entry)))
+        patches ??= new Batch(entries.map((entry) => entryLine(this.address.name, state.epoch, entry)))
         subscriber.deliver(patches)
       } else this.#deliverSnapshot(subscriber)
       subscriber.offset = state.head
@@ -208,41 +209,42 @@ export class ValueTopic extends LiveTopic {
     const since = this.#ports.moment()
     let answer: Answer
     try {
-      answer = await this.#ports.run(this.place, identity)
+      answer = await this.#ports.run(this.address, identity)
       this.#refuseForeign(answer)
     } catch (error) {
       if (error instanceof EndpointFailure) await this.#failed(error, identity)
       throw error
     }
-    if (this.#closed) throw new CrossfadeError('server_error', `The topic "${this.place.name}" was closed. Try again.`)
-    this.#ports.granted(this.place, identity, since)
+    if (this.#closed)
+      throw new CrossfadeError('server_error', `The topic "${this.address.name}" was closed. Try again.`)
+    this.#ports.granted(this.address, identity, since)
     if (marks === this.#marks) await this.#store(answer, cause)
     else this.#schedule.want()
   }
 
   #identity(): Identity {
-    if (this.place.definition.audience === 'public') return this.#service()
-    const lender = this.#lenders.pick(this.subscribers)
+    if (this.address.definition.audience === 'public') return this.#service()
+    const lender = this.#credentials.pick(this.subscribers)
     if (lender !== null) return lender
-    throw new CrossfadeError('server_error', `Nobody lends credentials to load "${this.place.name}".`)
+    throw new CrossfadeError('server_error', `Nobody lends credentials to load "${this.address.name}".`)
   }
 
   /** The service asks for what the topic's clients ask for: a language, say, is part of the topic. */
   #service(): Identity {
     const { service } = this.#ports
-    const headers = { ...service.headers, ...this.place.headers }
-    return Object.keys(this.place.headers).length === 0
+    const headers = { ...service.headers, ...this.address.headers }
+    return Object.keys(this.address.headers).length === 0
       ? service
       : identityOf(service.principal, headers, Object.keys(headers))
   }
 
   async #failed(failure: EndpointFailure, identity: Identity): Promise<void> {
-    const { definition, key, name } = this.place
-    if (failure.isRefusal) this.#lenders.refuse(identity)
+    const { definition, key, name } = this.address
+    if (failure.isRefusal) this.#credentials.refuse(identity)
     const isGone = failure.status === 404 || failure.status === 410
     // To one of a group "gone" may only mean "not for you": the others are asked before they lose it (R52, R54).
     if (failure.status === 401 || failure.status === 403 || (isGone && typeof definition.audience === 'object')) {
-      this.#ports.refused(this.place, identity)
+      this.#ports.refused(this.address, identity)
     } else if (isGone) {
       this.endAll('gone', `The endpoint of "${name}" answers ${failure.status}: it is gone.`)
       // Nobody gets the last value of what is no more.
@@ -252,17 +254,20 @@ export class ValueTopic extends LiveTopic {
 
   /** An answer is stored only under the topic that the route itself assigns it to, and never shared when it looks private. */
   #refuseForeign(answer: Answer): void {
-    if (answer.topicKey !== this.place.key) {
-      throw new EndpointFailure(403, `The endpoint's answer does not belong to the topic "${this.place.name}".`)
+    if (answer.topicKey !== this.address.key) {
+      throw new EndpointFailure(403, `The endpoint's answer does not belong to the topic "${this.address.name}".`)
     }
-    if (this.place.definition.audience !== 'public' || answer.privateReason === null) return
-    this.#ports.suspicious(this.place, answer.privateReason)
-    throw new EndpointFailure(403, `The answer of "${this.place.name}" is not shared because ${answer.privateReason}.`)
+    if (this.address.definition.audience !== 'public' || answer.privateReason === null) return
+    this.#ports.suspicious(this.address, answer.privateReason)
+    throw new EndpointFailure(
+      403,
+      `The answer of "${this.address.name}" is not shared because ${answer.privateReason}.`,
+    )
   }
 
   async #store(answer: Answer, cause: Cause): Promise<void> {
     const { broker } = this.#ports
-    const { key } = this.place
+    const { key } = this.address
     const { snapshot } = this.state
     const isSame = snapshot !== null && this.equalityOf(answer) === this.#equalityOfStored(snapshot)
     this.#ownTag = answer.tag === null ? null : { of: isSame ? snapshot.hash : answer.hash, tag: answer.tag }
@@ -282,7 +287,7 @@ export class ValueTopic extends LiveTopic {
   }
 
   #equalityOfStored({ hash, data }: Snapshot): string {
-    if (this.place.definition.ignore.length === 0) return hash
+    if (this.address.definition.ignore.length === 0) return hash
     if (this.#equality?.of !== hash) {
       this.#equality = { of: hash, hash: this.equalityOf({ value: JSON.parse(data), hash }) }
     }
@@ -291,7 +296,7 @@ export class ValueTopic extends LiveTopic {
 
   /** The hash by which two answers are told apart: without the fields that the route ignores. */
   equalityOf(answer: { value: unknown; hash: string }): string {
-    const { ignore } = this.place.definition
+    const { ignore } = this.address.definition
     if (ignore.length === 0) return answer.hash
     let value = answer.value
     for (const path of ignore) {

@@ -52,16 +52,16 @@ export function requireFewTopics(context: TransportContext, { topics }: PollRequ
  * @returns what gives it back.
  * @throws CrossfadeError `too_fast`
  */
-export function takeConnection(context: TransportContext, request: FastifyRequest, identity: Identity): () => void {
-  const giveAddress = context.counter.takeAddress(request.ip)
+export function acquireConnection(context: TransportContext, request: FastifyRequest, identity: Identity): () => void {
+  const releaseAddress = context.counter.acquireAddress(request.ip)
   try {
-    const givePrincipal = context.counter.takePrincipal(identity.principal)
+    const releasePrincipal = context.counter.acquirePrincipal(identity.principal)
     return () => {
-      giveAddress()
-      givePrincipal()
+      releaseAddress()
+      releasePrincipal()
     }
   } catch (error) {
-    giveAddress()
+    releaseAddress()
     throw error
   }
 }

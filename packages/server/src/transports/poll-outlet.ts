@@ -1,6 +1,6 @@
 import type { PollRequest } from '@crossfade/protocol'
 import type { Outlet } from '../connections/outlet.ts'
-import type { Batch } from '../topics/batch.ts'
+import type { Batch } from '../delivery/batch.ts'
 
 /** Gathers the messages of one poll's answer. */
 export class PollOutlet implements Outlet {
@@ -42,7 +42,7 @@ export class PollOutlet implements Outlet {
     return this.isFull
   }
 
-  room(): Promise<boolean> {
+  waitForCapacity(): Promise<boolean> {
     return Promise.resolve(!this.congested() && !this.#sealed)
   }
 

@@ -2,9 +2,9 @@ import { parsePollRequest, paths, type PollRequest } from '@crossfade/protocol'
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { Session } from '../connections/session.ts'
 import type { Identity } from '../identity/principal.ts'
-import { stageMessage, unheard } from '../rollout/stage-messages.ts'
+import { stageMessage, pendingStageMessages } from '../rollout/stage-messages.ts'
 import type { TransportContext } from './context.ts'
-import { admit, requireFewTopics, takeConnection } from './guard.ts'
+import { admit, requireFewTopics, acquireConnection } from './guard.ts'
 import { PollOutlet } from './poll-outlet.ts'
 
 /** Short and long polling of many topics in one request (PROTOCOL §4); they differ in `wait` only. */
@@ -13,11 +13,11 @@ export function registerPoll(scope: FastifyInstance, context: TransportContext):
     const identity = await admit(context, request)
     const poll = parsePollRequest(request.body)
     requireFewTopics(context, poll)
-    const give = takeConnection(context, request, identity)
+    const release = acquireConnection(context, request, identity)
     try {
       return await answer(context, poll, identity, reply)
     } finally {
-      give()
+      release()
     }
   })
 }
@@ -40,7 +40,7 @@ async function answer(
   })
   reply.raw.once('close', () => hold.end())
   try {
-    for (const message of unheard(context.rollout, poll.stages)) outlet.send(message)
+    for (const message of pendingStageMessages(context.rollout, poll.stages)) outlet.send(message)
     await Promise.all(Object.entries(poll.topics).map(([topic, position]) => session.subscribe({ topic, ...position })))
     const live = session.subscriptions.size > 0
     const waitMs = Math.min(poll.wait ?? 0, context.limits.maxHoldMs)

@@ -11,7 +11,7 @@ export function registerProbe(scope: FastifyInstance, context: TransportContext)
     handler: async (_request, reply) => reply.code(204).header('cache-control', 'no-store').send(),
     wsHandler: (socket: WebSocket, request: FastifyRequest) => {
       try {
-        socket.once('close', context.counter.takeAddress(request.ip))
+        socket.once('close', context.counter.acquireAddress(request.ip))
       } catch {
         socket.close(closeCodes.tooManyConnections)
       }

@@ -6,9 +6,10 @@ import { StreamOutlet } from '../connections/stream-outlet.ts'
 import type { Heartbeats } from '../connections/heartbeats.ts'
 import type { Identity } from '../identity/principal.ts'
 import { expireWith } from '../connections/expiry.ts'
-import { unheard } from '../rollout/stage-messages.ts'
+import { pendingStageMessages } from '../rollout/stage-messages.ts'
 import type { TransportContext } from './context.ts'
-import { eventBytes, eventWire } from './event-bytes.ts'
+import { eventBytes } from '../delivery/event-bytes.ts'
+import { eventWire } from './event-wire.ts'
 import { hello } from './hello.ts'
 import { SseConnection } from './sse-connection.ts'
 
@@ -24,7 +25,7 @@ export interface SseStreamOptions {
   /** What the client has heard of the stages (R61). */
   readonly stages?: string | undefined
   /** Gives the connection back to the limits. */
-  readonly give: () => void
+  readonly release: () => void
 }
 
 /** Opens an SSE stream on a request and returns its session, ready to subscribe. */
@@ -42,7 +43,7 @@ export async function openSseStream(
   request.raw.socket.setNoDelay(true)
   await createSession(new SseConnection(answer, headers), { keepAlive: null, retry: null })
 
-  const cleanups: (() => void)[] = [options.give]
+  const cleanups: (() => void)[] = [options.release]
   const bye = (code: number, message: string, retry: number | null): void => {
     if (answer.writableEnded) return
     outlet.finish({ type: 'bye', code, message, retry })
@@ -69,7 +70,7 @@ export async function openSseStream(
     for (const cleanup of cleanups) cleanup()
   }
 
-  for (const message of [hello(limits), ...unheard(context.rollout, options.stages)]) outlet.send(message)
+  for (const message of [hello(limits), ...pendingStageMessages(context.rollout, options.stages)]) outlet.send(message)
   outlet.flush()
   if (options.proof) cleanups.push(proveStreaming(outlet))
   cleanups.push(

@@ -1,7 +1,7 @@
 import { assertTopic, parsePollRequest, paths } from '@crossfade/protocol'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { TransportContext } from './context.ts'
-import { admit, requireFewTopics, takeConnection } from './guard.ts'
+import { admit, requireFewTopics, acquireConnection } from './guard.ts'
 import { lastEventId } from './last-event-id.ts'
 import { openSseStream } from './sse-stream.ts'
 
@@ -11,13 +11,13 @@ export function registerSse(scope: FastifyInstance, context: TransportContext): 
     const identity = await admit(context, request)
     const wanted = parsePollRequest(request.body)
     requireFewTopics(context, wanted)
-    const give = takeConnection(context, request, identity)
+    const release = acquireConnection(context, request, identity)
     const session = await openSseStream(context, request, reply, {
       identity,
       withIds: false,
       proof: wantsProof(request),
       stages: wanted.stages,
-      give,
+      release,
     })
     await Promise.all(
       Object.entries(wanted.topics).map(([topic, position]) => session.subscribe({ topic, ...position })),
@@ -27,12 +27,12 @@ export function registerSse(scope: FastifyInstance, context: TransportContext): 
   scope.get(paths.sse, async (request, reply) => {
     const identity = await admit(context, request)
     const topic = assertTopic((request.query as { topic?: unknown }).topic)
-    const give = takeConnection(context, request, identity)
+    const release = acquireConnection(context, request, identity)
     const session = await openSseStream(context, request, reply, {
       identity,
       withIds: true,
       proof: wantsProof(request),
-      give,
+      release,
     })
     await session.subscribe({ topic, cursor: lastEventId(request) })
   })

@@ -15,10 +15,10 @@ import { expireWith } from '../connections/expiry.ts'
 import { Session } from '../connections/session.ts'
 import { StreamOutlet } from '../connections/stream-outlet.ts'
 import { TokenBucket } from '../connections/token-bucket.ts'
-import { unheard } from '../rollout/stage-messages.ts'
+import { pendingStageMessages } from '../rollout/stage-messages.ts'
 import type { TransportContext } from './context.ts'
 import { hello } from './hello.ts'
-import { textFrame } from './text-frame.ts'
+import { textFrame } from '../delivery/text-frame.ts'
 
 /**
  * One WebSocket connection: `connected → (hello) → greeting → open → closed`.
@@ -69,7 +69,7 @@ export class WebSocketClient {
     )
     this.#cleanups.push(() => clearTimeout(deadline))
     try {
-      this.#cleanups.push(this.#context.counter.takeAddress(this.#request.ip))
+      this.#cleanups.push(this.#context.counter.acquireAddress(this.#request.ip))
     } catch {
       this.#bye(closeCodes.tooManyConnections, 'Too many connections come from your address.', 5_000)
     }
@@ -132,7 +132,7 @@ export class WebSocketClient {
         ? authenticator.identify(headers)
         : authenticator.identifyToken(greeting.token, headers))
       if (!this.#isOpen) return
-      this.#cleanups.push(this.#context.counter.takePrincipal(identity.principal))
+      this.#cleanups.push(this.#context.counter.acquirePrincipal(identity.principal))
       this.#open(new Session(this.#context.session, identity, this.#outlet, limits.maxTopicsPerConnection), greeting)
     } catch (error) {
       this.#refuseHello(error)
@@ -147,7 +147,7 @@ export class WebSocketClient {
     const tell = (message: StageMessage): void => {
       if (features?.includes(message.feature) !== false) this.#outlet.send(message)
     }
-    for (const message of unheard(rollout, stages, features)) this.#outlet.send(message)
+    for (const message of pendingStageMessages(rollout, stages, features)) this.#outlet.send(message)
     this.#expireWithIdentity(session)
     const outlet = this.#outlet
     this.#cleanups.push(

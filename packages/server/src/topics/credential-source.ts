@@ -1,7 +1,7 @@
 import { hasExpired, type Identity } from '../identity/principal.ts'
 
 /** Whose credentials load a topic that is not public: those of a subscriber, or of who waits for its value. */
-export class Lenders {
+export class CredentialSource {
   readonly #waiting = new Set<Identity>()
   #last: Identity | null = null
   readonly #refused = new WeakSet<Identity>()

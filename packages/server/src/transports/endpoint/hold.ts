@@ -1,15 +1,18 @@
 import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
-import { admitTo } from '../connections/admit-to.ts'
-import type { Identity } from '../identity/principal.ts'
-import type { LiveTopic } from '../topics/live-topic.ts'
-import type { Subscriber } from '../topics/subscriber.ts'
-import { ValueTopic } from '../topics/value-topic.ts'
-import type { TransportContext } from './context.ts'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { admitTo } from '../../connections/admit-to.ts'
+import type { Identity } from '../../identity/principal.ts'
+import type { LiveTopic } from '../../topics/live-topic.ts'
+import type { Subscriber } from '../../delivery/subscriber.ts'
+import { ValueTopic } from '../../topics/value-topic.ts'
+import type { TransportContext } from '../context.ts'
+import { acquireConnection, requireOrigin } from '../guard.ts'
+import { advertise, sayHeld } from './decorate.ts'
 import { noneMatch } from './preferences.ts'
 
 /** A long poll of one endpoint (R12). */
-export interface EndpointHold {
+interface EndpointHold {
   /** The request's own path and query: a page of a list has a tag of its own. */
   readonly url: string
   /** The client's `If-None-Match`. */
@@ -20,12 +23,45 @@ export interface EndpointHold {
 }
 
 /**
+ * Holds the answer of a wrapped endpoint until the topic changes (R12).
+ *
+ * @param topic retained by the caller.
+ * @returns whether the answer was given, by 304; else the handler gives it.
+ * @throws CrossfadeError `forbidden_origin`, `too_fast`
+ */
+export async function answerHeld(
+  context: TransportContext,
+  { topic, identity, waitMs }: { readonly topic: LiveTopic; readonly identity: Identity; readonly waitMs: number },
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<boolean> {
+  requireOrigin(context, request)
+  const etag = request.headers['if-none-match']
+  if (etag === undefined || waitMs === 0) return false
+  const release = acquireConnection(context, request, identity)
+  try {
+    const hold = { url: request.originalUrl, etag, waitMs, closed: reply.raw }
+    if (await holdForChange(context, topic, identity, hold)) return false
+  } finally {
+    release()
+  }
+  const hash = topic instanceof ValueTopic ? topic.state.snapshot?.hash : undefined
+  advertise(context, reply, topic, { cursor: topic.cursor, hash })
+  sayHeld(reply, waitMs)
+  await reply
+    .code(304)
+    .header('etag', topic instanceof ValueTopic ? topic.tags[0] : etag)
+    .send()
+  return true
+}
+
+/**
  * Waits until a topic differs from what the client has.
  *
- * @param topic held by the caller.
+ * @param topic retained by the caller.
  * @returns true when the handler must answer: the topic differs, or the endpoint refuses the client; false when the time passed.
  */
-export async function holdForChange(
+async function holdForChange(
   context: TransportContext,
   topic: LiveTopic,
   identity: Identity,
@@ -60,7 +96,7 @@ async function hasCurrent(
     return isCurrent(topic, etag)
   }
   const answer = await context.runner.run(url, identity.headers)
-  return answer.topicKey === topic.place.key && noneMatch(etag, `"${answer.hash}"`)
+  return answer.topicKey === topic.address.key && noneMatch(etag, `"${answer.hash}"`)
 }
 
 function isCurrent(topic: ValueTopic, etag: string): boolean {

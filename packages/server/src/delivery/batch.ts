@@ -1,6 +1,6 @@
 import { encodeSse } from '@crossfade/protocol'
-import { eventBytes, type EventBytes } from '../transports/event-bytes.ts'
-import { textFrame } from '../transports/text-frame.ts'
+import { eventBytes, type EventBytes } from './event-bytes.ts'
+import { textFrame } from './text-frame.ts'
 
 /** One message on the wire: JSON text on one line, and the cursor when it is an event. */
 export interface Line {

@@ -1,9 +1,8 @@
 import { CrossfadeError } from '@crossfade/protocol'
-import { urlOfTopic } from '../topics/definition.ts'
-import type { EndpointRunner } from '../topics/endpoint-runner.ts'
-import type { TopicPlace } from '../topics/live-topic.ts'
-import type { Subscriber } from '../topics/subscriber.ts'
-import { hasExpired, type Identity } from './principal.ts'
+import type { EndpointRunner } from '../endpoints/endpoint-runner.ts'
+import { urlOfTopic, type TopicAddress } from '../endpoints/topic-address.ts'
+import type { Subscriber } from '../delivery/subscriber.ts'
+import { hasExpired, type Identity } from '../identity/principal.ts'
 
 /** Times of {@link Access}. */
 export interface AccessOptions {
@@ -14,7 +13,7 @@ export interface AccessOptions {
 }
 
 interface Watch {
-  readonly place: TopicPlace
+  readonly address: TopicAddress
   readonly identity: Identity
   readonly subscribers: Set<Subscriber>
   dueAt: number
@@ -57,13 +56,13 @@ export class Access {
   }
 
   /** @throws CrossfadeError `forbidden`, `unauthenticated`, or `server_error` when the endpoint failed otherwise. */
-  async check(place: TopicPlace, identity: Identity): Promise<void> {
-    if (place.definition.isPublicLog) return
-    if (this.#isGranted(place, identity)) return
+  async check(address: TopicAddress, identity: Identity): Promise<void> {
+    if (address.definition.isPublicLog) return
+    if (this.#isGranted(address, identity)) return
     let answer: { since: number }
     do {
-      answer = await this.#askOnce(place, identity)
-    } while (!this.granted(place, identity, answer.since))
+      answer = await this.#askOnce(address, identity)
+    } while (!this.granted(address, identity, answer.since))
   }
 
   /** A moment in the order of revocations, to be taken before an endpoint runs and given to {@link granted} after it. */
@@ -77,16 +76,16 @@ export class Access {
    * @param since the {@link moment} at which it began.
    * @returns false when the principal was revoked meanwhile: the answer proves nothing.
    */
-  granted(place: TopicPlace, identity: Identity, since: number): boolean {
+  granted(address: TopicAddress, identity: Identity, since: number): boolean {
     const principalId = identity.principal?.id ?? null
     if (principalId !== null && (this.#revoked.get(principalId)?.number ?? 0) > since) return false
-    this.#grants.set(grantKey(place, identity), { principalId, until: performance.now() + this.#options.grantMs })
+    this.#grants.set(grantKey(address, identity), { principalId, until: performance.now() + this.#options.grantMs })
     return true
   }
 
   /** The endpoint refused these credentials: whoever listens with them is checked now. */
-  refused(place: TopicPlace, identity: Identity): void {
-    const key = grantKey(place, identity)
+  refused(address: TopicAddress, identity: Identity): void {
+    const key = grantKey(address, identity)
     this.#grants.delete(key)
     const watch = this.#watches.get(key)
     // Credentials that ran out are refused, of course: their connections have their grace (R53).
@@ -102,23 +101,23 @@ export class Access {
   }
 
   /** Keeps checking a living subscription; at once, when its credentials are new or were revoked while it joined. */
-  watch(place: TopicPlace, subscriber: Subscriber): void {
-    if (place.definition.isPublicLog) return
+  watch(address: TopicAddress, subscriber: Subscriber): void {
+    if (address.definition.isPublicLog) return
     const { identity } = subscriber
-    const key = grantKey(place, identity)
+    const key = grantKey(address, identity)
     const watch = this.#watches.get(key) ?? {
-      place,
+      address,
       identity,
       subscribers: new Set(),
       dueAt: performance.now() + this.#options.recheckMs,
     }
     watch.subscribers.add(subscriber)
     this.#watches.set(key, watch)
-    if (!this.#isGranted(place, identity)) void this.#recheck(watch)
+    if (!this.#isGranted(address, identity)) void this.#recheck(watch)
   }
 
-  unwatch(place: TopicPlace, subscriber: Subscriber): void {
-    const key = grantKey(place, subscriber.identity)
+  unwatch(address: TopicAddress, subscriber: Subscriber): void {
+    const key = grantKey(address, subscriber.identity)
     const watch = this.#watches.get(key)
     if (!watch) return
     watch.subscribers.delete(subscriber)
@@ -130,12 +129,12 @@ export class Access {
   }
 
   /** Those who ask the same while the endpoint is being asked share its answer, unless a revocation came between. */
-  #askOnce(place: TopicPlace, identity: Identity): Promise<{ since: number }> {
-    const key = grantKey(place, identity)
+  #askOnce(address: TopicAddress, identity: Identity): Promise<{ since: number }> {
+    const key = grantKey(address, identity)
     const since = this.moment()
     const underWay = this.#asking.get(key)
     if (underWay?.since === since) return underWay.answer
-    const answer = this.#ask(place, identity).then(() => ({ since }))
+    const answer = this.#ask(address, identity).then(() => ({ since }))
     const asking = { since, answer }
     this.#asking.set(key, asking)
     void this.#forgetWhenDone(key, asking)
@@ -147,29 +146,29 @@ export class Access {
     if (this.#asking.get(key) === asking) this.#asking.delete(key)
   }
 
-  async #ask(place: TopicPlace, identity: Identity): Promise<void> {
-    const { definition, params, name } = place
+  async #ask(address: TopicAddress, identity: Identity): Promise<void> {
+    const { definition, params, name } = address
     const allowed = definition.authorize
       ? await definition.authorize({ principal: identity.principal, params, topic: name })
-      : (await this.#runner.run(urlOfTopic(definition, params, name), identity.headers)).topicKey === place.key
+      : (await this.#runner.run(urlOfTopic(address), identity.headers)).topicKey === address.key
     if (!allowed) throw new CrossfadeError('forbidden', refusalOf(name))
   }
 
   async #recheck(watch: Watch): Promise<void> {
-    const { place, identity } = watch
+    const { address, identity } = watch
     watch.dueAt = performance.now() + this.#options.recheckMs
     const since = this.moment()
     try {
-      await this.#ask(place, identity)
+      await this.#ask(address, identity)
       // Revoked again meanwhile: that revocation checks by itself.
-      this.granted(place, identity, since)
+      this.granted(address, identity, since)
     } catch (error) {
       if (!(error instanceof CrossfadeError) || error.code === 'server_error') {
         // The endpoint could not tell. Without a grant that still counts, it is asked again soon.
-        if (!this.#isGranted(place, identity)) watch.dueAt = Math.min(watch.dueAt, performance.now() + tickMs)
+        if (!this.#isGranted(address, identity)) watch.dueAt = Math.min(watch.dueAt, performance.now() + tickMs)
         return
       }
-      for (const subscriber of watch.subscribers) subscriber.end('forbidden', refusalOf(place.name))
+      for (const subscriber of watch.subscribers) subscriber.end('forbidden', refusalOf(address.name))
     }
   }
 
@@ -182,8 +181,8 @@ export class Access {
     }
   }
 
-  #isGranted(place: TopicPlace, identity: Identity): boolean {
-    return (this.#grants.get(grantKey(place, identity))?.until ?? 0) > performance.now()
+  #isGranted(address: TopicAddress, identity: Identity): boolean {
+    return (this.#grants.get(grantKey(address, identity))?.until ?? 0) > performance.now()
   }
 }
 
@@ -192,6 +191,6 @@ export function refusalOf(topic: string): string {
   return `The topic "${topic}" is not yours to read, or does not exist.`
 }
 
-function grantKey(place: TopicPlace, identity: Identity): string {
-  return `${identity.key}\n${place.key}`
+function grantKey(address: TopicAddress, identity: Identity): string {
+  return `${identity.key}\n${address.key}`
 }

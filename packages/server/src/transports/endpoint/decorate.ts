@@ -1,0 +1,52 @@
+import { formatHeader, headerName } from '@crossfade/protocol'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { LiveTopic } from '../../topics/live-topic.ts'
+import type { TransportContext } from '../context.ts'
+import { noneMatch, varyWith } from './preferences.ts'
+
+/** Adds the `Crossfade` header to an answer, and what caches and foreign origins must know of it (R10). */
+export function advertise(
+  { rollout, base }: Pick<TransportContext, 'rollout' | 'base'>,
+  reply: FastifyReply,
+  topic: LiveTopic,
+  { cursor, hash }: { readonly cursor: string; readonly hash: string | undefined },
+): void {
+  const { definition, name } = topic.address
+  const header = formatHeader({
+    topic: name,
+    cursor,
+    ...(hash === undefined ? {} : { hash }),
+    feature: definition.feature,
+    ...rollout.get(definition.feature),
+    base,
+    ...(definition.kind === 'log' ? { kind: 'log' } : {}),
+  })
+  // A client whose request says what no subscription can, such as a tenant, sees by the names that this answer is not the topic's.
+  const names = ['Accept', 'Prefer', ...definition.vary]
+  void reply.header(headerName, header).header('vary', varyWith(reply.getHeader('vary'), names))
+  if (reply.getHeader('access-control-allow-origin') === undefined) return
+  const exposed = reply.getHeader('access-control-expose-headers')
+  void reply.header('access-control-expose-headers', varyWith(exposed, [headerName, 'ETag', 'Vary']))
+}
+
+/** A held answer says for how long, and is nobody's to keep (R12). */
+export function sayHeld(reply: FastifyReply, waitMs: number): void {
+  void reply.header('preference-applied', `wait=${Math.floor(waitMs / 1000)}`).header('cache-control', 'no-store')
+}
+
+/**
+ * Adds the entity tag, and makes the answer 304 when the client has it (R11).
+ *
+ * @returns the payload to send.
+ */
+export function conditional(request: FastifyRequest, reply: FastifyReply, hash: string, payload: unknown): unknown {
+  const own = `W/"${hash}"`
+  const present = reply.getHeader('etag')
+  if (present === undefined) void reply.header('etag', own)
+  const given = request.headers['if-none-match']
+  if (!noneMatch(given, own) && (present === undefined || !noneMatch(given, String(present)))) return payload
+  if (payload !== null && typeof payload === 'object' && 'destroy' in payload)
+    (payload as { destroy(): void }).destroy()
+  void reply.code(304).removeHeader('content-length').removeHeader('content-type').removeHeader('content-encoding')
+  return null
+}

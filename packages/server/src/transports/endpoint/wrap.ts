@@ -1,0 +1,179 @@
+import { CrossfadeError } from '@crossfade/protocol'
+import type { FastifyInstance, FastifyReply, FastifyRequest, onRouteHookHandler } from 'fastify'
+import { isJson, privateReason } from '../../endpoints/answer-headers.ts'
+import { routeDefinition, type TopicDefinition } from '../../endpoints/definition.ts'
+import type { TopicRegistry } from '../../endpoints/registry.ts'
+import type { Identity } from '../../identity/principal.ts'
+import type { LiveTopic } from '../../topics/live-topic.ts'
+import type { TransportContext } from '../context.ts'
+import { sendProblem } from '../problem.ts'
+import { advertise, conditional, sayHeld } from './decorate.ts'
+import { findTopic, type FoundTopic } from './find.ts'
+import { answerHeld } from './hold.ts'
+import { hashOfBody } from './observe.ts'
+import { acceptsEventStream, preferredWait } from './preferences.ts'
+import { streamTopic } from './stream.ts'
+
+type RouteOptions = NonNullable<NonNullable<FastifyRoute['config']>['crossfade']>
+type FastifyRoute = Parameters<onRouteHookHandler>[0]
+
+/** What the wrapper knows of a request between its hooks. */
+interface Wrapped {
+  readonly topic: LiveTopic
+  readonly identity: Identity
+  /** The cursor before the handler read its data: the data may be newer than it, never older (R8). */
+  readonly cursor: string
+  /** When the handler began, in the order of revocations. */
+  readonly since: number
+  /** How long the client was willing to wait, as far as the server is, ms; `null`: a plain request (R12). */
+  readonly waitMs: number | null
+  /** The body before a later hook compressed it. */
+  body?: string
+}
+
+/**
+ * Wraps the routes that say `config.crossfade`: same URL, same answer, and on top of it the `Crossfade` header, `ETag` and 304, long
+ * poll by `Prefer: wait`, and SSE by `Accept` (PROTOCOL §3). The handler is not touched.
+ */
+export class EndpointWrapper {
+  readonly #context: TransportContext
+  readonly #registry: TopicRegistry
+  readonly #runs = new WeakMap<FastifyRequest, string>()
+  readonly #wrapped = new WeakMap<FastifyRequest, Wrapped>()
+  readonly #definitions = new WeakMap<RouteOptions, TopicDefinition>()
+  readonly #warned = new Set<TopicDefinition>()
+
+  constructor(context: TransportContext, registry: TopicRegistry) {
+    this.#context = context
+    this.#registry = registry
+  }
+
+  install(app: FastifyInstance): void {
+    app.addHook('onRoute', (route) => this.#wrap(route))
+  }
+
+  /** Says once for each route that its answers look private (R15). */
+  warnPrivate(definition: TopicDefinition, reason: string): void {
+    if (this.#warned.has(definition)) return
+    this.#warned.add(definition)
+    this.#context.warn(
+      `The route ${definition.url} says audience: 'public', but its answer looks private: ${reason}. It is not shared. Give the route audience: 'principal', or drop the header.`,
+    )
+  }
+
+  #wrap(route: FastifyRoute): void {
+    const options = route.config?.crossfade
+    if (options === undefined) return
+    if (route.method === 'HEAD') return this.#wrapHead(route, options)
+    if (route.method !== 'GET') {
+      throw new CrossfadeError(
+        'invalid_options',
+        `The route ${String(route.method)} ${route.url} has config.crossfade, but only GET routes can be topics.`,
+      )
+    }
+    const definition = routeDefinition(route.url, options)
+    this.#definitions.set(options, definition)
+    this.#registry.add(definition)
+    this.#context.rollout.declare(definition.feature)
+    route.onRequest = [this.#recogniseRun, ...listOf(route.onRequest)]
+    route.preHandler = [...listOf(route.preHandler), this.#before(definition)]
+    route.onSend = [this.#keepBody, ...listOf(route.onSend), this.#after]
+  }
+
+  /** The `HEAD` that Fastify makes of a `GET` answers with the same headers (RFC 9110 §9.3.2), at once. */
+  #wrapHead(route: FastifyRoute, options: RouteOptions): void {
+    const definition = this.#definitions.get(options)
+    if (definition === undefined) return
+    route.preHandler = [...listOf(route.preHandler), this.#before(definition)]
+    route.onSend = [this.#keepBody, ...listOf(route.onSend), this.#after]
+  }
+
+  /** Recognises the server's own in-process runs, before any hook of the application sees their header. */
+  readonly #recogniseRun = async (request: FastifyRequest): Promise<void> => {
+    const run = this.#context.runner.runOf(request)
+    if (run !== null) this.#runs.set(request, run)
+  }
+
+  /** After the application's own hooks: the client may be here, and its parameters are valid. */
+  #before(definition: TopicDefinition) {
+    return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | void> => {
+      const run = this.#runs.get(request)
+      const { authenticator, runner } = this.#context
+      try {
+        const found = await findTopic(definition, request, { registry: this.#registry, authenticator })
+        if (run !== undefined) return runner.note(run, found?.address.key ?? null)
+        if (found === null) return
+        return await this.#serve(found, request, reply)
+      } catch (error) {
+        if (error instanceof CrossfadeError) return sendProblem(error, request, reply)
+        throw error
+      }
+    }
+  }
+
+  /** @returns the reply when the answer was given here; else the handler gives it. */
+  async #serve(found: FoundTopic, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | void> {
+    const { hub, access } = this.#context
+    const isGet = request.method === 'GET'
+    if (isGet && acceptsEventStream(request.headers.accept)) return streamTopic(this.#context, found, request, reply)
+    const { identity } = found
+    const topic = await hub.acquire(found.address)
+    const waitMs = isGet ? this.#waitMs(request) : null
+    try {
+      if (waitMs !== null && (await answerHeld(this.#context, { topic, identity, waitMs }, request, reply)))
+        return reply
+    } finally {
+      topic.release()
+    }
+    this.#wrapped.set(request, { topic, identity, cursor: topic.cursor, since: access.moment(), waitMs })
+  }
+
+  #waitMs(request: FastifyRequest): number | null {
+    const waitS = preferredWait(request.headers.prefer)
+    return waitS === null ? null : Math.min(waitS * 1000, this.#context.limits.maxHoldMs)
+  }
+
+  /** Before any compression. */
+  readonly #keepBody = async (request: FastifyRequest, _reply: FastifyReply, payload: unknown): Promise<unknown> => {
+    const wrapped = this.#wrapped.get(request)
+    if (wrapped !== undefined && typeof payload === 'string') wrapped.body = payload
+    return payload
+  }
+
+  readonly #after = async (request: FastifyRequest, reply: FastifyReply, payload: unknown): Promise<unknown> => {
+    const wrapped = this.#wrapped.get(request)
+    if (wrapped === undefined) return payload
+    const { topic, identity } = wrapped
+    const { definition } = topic.address
+    const body = typeof payload === 'string' ? payload : wrapped.body
+    if (
+      reply.statusCode < 200 ||
+      reply.statusCode > 299 ||
+      body === undefined ||
+      !isJson(reply.getHeader('content-type'))
+    ) {
+      this.#context.hub.discard(topic)
+      return payload
+    }
+    const reason =
+      definition.audience === 'public' && definition.kind === 'value' ? privateReason(reply.getHeaders()) : null
+    if (reason !== null) {
+      this.warnPrivate(definition, reason)
+      this.#context.hub.discard(topic)
+      return payload
+    }
+    // Who is nobody here may be somebody to the handler, by a credential that is not known: the answer proves nothing for others.
+    if (definition.authorize === null && identity.principal !== null)
+      this.#context.access.granted(topic.address, identity, wrapped.since)
+    const hash = hashOfBody(topic, wrapped.cursor, body)
+    if (hash === null) return payload
+    advertise(this.#context, reply, topic, { cursor: wrapped.cursor, hash })
+    if (wrapped.waitMs !== null) sayHeld(reply, wrapped.waitMs)
+    return conditional(request, reply, hash, payload)
+  }
+}
+
+function listOf<T>(hooks: T | T[] | undefined): T[] {
+  if (hooks === undefined) return []
+  return Array.isArray(hooks) ? hooks : [hooks]
+}
