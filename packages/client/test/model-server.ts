@@ -85,7 +85,8 @@ export class ModelServer {
     const known = mine.epoch === this.#epoch && mine.offset <= this.head
     const entry = known ? this.#entryAt(mine.offset) : undefined
     const isOther = entry !== undefined && hash !== undefined && hash !== entry.hash
-    if (!known || isOther) return this.#answer(connection, formatCursor(this.#epoch, 0), false, 'snapshot')
+    if (!known) return this.#answer(connection, formatCursor(this.#epoch, 0), false, 'snapshot')
+    if (isOther) return this.#answer(connection, cursor as string, true, 'snapshot')
     if (entry !== undefined && hash === entry.hash) return this.#answer(connection, cursor as string, true, mine.offset)
     connection.needsSnapshot = mine.offset === this.head
     return this.#answer(connection, cursor as string, true, mine.offset === this.head ? 'nothing' : 'snapshot')

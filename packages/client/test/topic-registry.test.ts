@@ -7,14 +7,16 @@ const at = (offset: number): string => formatCursor('aaaaaaaaaaaa', offset)
 
 let registry: TopicRegistry
 let changes = 0
+let drifts = 0
 let clock: ManualClock
 
 beforeEach(() => {
   changes = 0
+  drifts = 0
   clock = new ManualClock()
   registry = new TopicRegistry(
     () => (changes += 1),
-    () => {},
+    () => (drifts += 1),
     { random: () => 1, setTimeout: clock.setTimeout, clearTimeout: clock.clearTimeout },
   )
 })
@@ -313,5 +315,50 @@ describe('a topic that the server cannot vouch for', () => {
     expect([isLive(), told]).toEqual([false, ['x', 'y']])
     take({ type: 'fresh', topic: 't', cursor: at(2) })
     expect([isLive(), told]).toEqual([true, ['x', 'y']])
+  })
+})
+
+describe('after a gap', () => {
+  const position = () => registry.get('t')?.position
+
+  it('a value is asked for from where it stands, with its hash, and nothing is taken from the page (R7)', () => {
+    const { told, handlers } = follower()
+    registry.follow('t', {}, handlers)
+    take({ type: 'subscribed', topic: 't', kind: 'value', cursor: at(0), recovered: true })
+    take(snapshot(1, 'x'))
+    const id = registry.get('t')?.id
+    take({ ...snapshot(3, 'z'), event: 'patch', data: [{ op: 'replace', path: '', value: 'z' }] } as ServerMessage)
+    expect(registry.get('t')?.id).not.toBe(id)
+    expect(position()).toEqual({ cursor: at(1), hash: hashValue('x') })
+    expect([told, drifts]).toEqual([['x'], 0])
+  })
+
+  it('a log is asked for from where it stands: no event is lost (R7)', () => {
+    const { told, handlers } = follower()
+    registry.follow('t', {}, handlers)
+    start(1)
+    take(said(2))
+    take(said(4))
+    expect(position()).toEqual({ cursor: at(2) })
+    start(2)
+    for (const offset of [3, 4]) take(said(offset))
+    expect([told, drifts]).toEqual([[2, 3, 4], 0])
+  })
+
+  it('or a patch that does not fit it is drift, which is told (R7, R8)', () => {
+    registry.follow('t', {}, follower().handlers)
+    take({ type: 'subscribed', topic: 't', kind: 'value', cursor: at(0), recovered: true })
+    take(snapshot(1, 'x'))
+    take({ ...snapshot(2, 'y'), event: 'patch', data: [{ op: 'remove', path: '/n' }] } as ServerMessage)
+    expect([position(), drifts]).toEqual([{ cursor: at(1), hash: hashValue('x') }, 1])
+  })
+
+  it('every poll is a subscription of its own: its first snapshot counts at the same place, too (R7, R8)', () => {
+    const { told, handlers } = follower()
+    registry.follow('t', { cursor: at(1), hash: hashValue('wrong'), value: 'wrong' }, handlers)
+    const { id = '' } = registry.get('t') ?? {}
+    registry.get('t')?.polled({ id, cursor: at(1) })
+    take(snapshot(1, 'x'))
+    expect([told, drifts]).toEqual([['x'], 1])
   })
 })

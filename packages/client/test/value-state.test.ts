@@ -51,19 +51,49 @@ describe('a pushed entry', () => {
     }
   })
 
-  it('makes the client ask for the whole value at a gap, a patch that does not apply, or another hash (R7)', () => {
-    expect(applyEvent(held(4, 1), patch(6, 2))).toEqual({ state: emptyValue, outcome: 'drift' })
-    const list: ValueState = { cursor: at(4), hash: hashValue([1]), value: [1], takes: 'newer' }
-    expect(applyEvent(list, patch(5, 2)).outcome).toBe('drift')
-    expect(applyEvent(held(4, 1), patch(5, 2, '0000000000000000')).outcome).toBe('drift')
+  it('after a gap leaves the client where it stands, to subscribe again from there (R7)', () => {
+    expect(applyEvent(held(4, 1), patch(6, 2))).toEqual({ state: held(4, 1), outcome: 'gap' })
   })
 
-  it('is taken whatever its offset when it is the first snapshot after recovered: false (R7)', () => {
-    const lost = applyStart(held(40, 1), false)
-    expect(applyEvent(lost, patch(41, 2)).outcome).toBe('ignored')
-    const step = applyEvent(lost, snapshot(2, { n: 7 }, other))
+  it('that does not fit leaves the client where it stands, with the hash of what it has (R7)', () => {
+    const list: ValueState = { cursor: at(4), hash: hashValue([1]), value: [1], takes: 'newer' }
+    expect(applyEvent(list, patch(5, 2))).toEqual({ state: { ...list, misfit: true }, outcome: 'misfit' })
+    const wrong = applyEvent(held(4, 1), patch(5, 2, '0000000000000000'))
+    expect(wrong).toEqual({ state: { ...held(4, 1), misfit: true }, outcome: 'misfit' })
+    const changed: ValueState = { ...held(4, 1), value: ['the page wrote into it'] }
+    expect(applyEvent(changed, patch(5, 2)).state.hash).toBe(hashValue(changed.value))
+  })
+
+  it('that does not fit again costs the hash, so that the whole value comes (R6, R7)', () => {
+    const { state } = applyEvent(held(4, 1), patch(5, 2, '0000000000000000'))
+    const again = applyEvent(applyStart(state), patch(5, 2, '0000000000000000'))
+    expect(again).toMatchObject({ outcome: 'misfit', state: { cursor: at(4), hash: null } })
+    const whole = applyEvent(applyStart(again.state), snapshot(5, { n: 2 }))
+    expect(whole).toEqual({ outcome: 'shown', state: held(5, 2) })
+  })
+
+  it('is taken whatever its offset when it is the snapshot that a subscription begins with (R7)', () => {
+    const step = applyEvent(applyStart(held(40, 1)), snapshot(2, { n: 7 }, other))
     expect(step).toMatchObject({ outcome: 'shown', state: { cursor: at(2, other), takes: 'newer' } })
-    expect(applyEvent(applyStart(held(4, 1), false), snapshot(4, { n: 7 })).outcome).toBe('shown')
+    expect(applyEvent(applyStart(held(40, 1)), snapshot(2, { n: 7 })).outcome).toBe('shown')
+  })
+
+  it('is drift when a subscription begins at the same place with another value (R8)', () => {
+    expect(applyEvent(applyStart(held(4, 1)), snapshot(4, { n: 7 }))).toEqual({ outcome: 'drift', state: held(4, 7) })
+    expect(applyEvent(applyStart(held(4, 1)), snapshot(4, { n: 1 })).outcome).toBe('moved')
+    const unknown: ValueState = { cursor: at(4), hash: null, value: undefined, takes: 'any' }
+    expect(applyEvent(unknown, snapshot(4, { n: 1 })).outcome).toBe('shown')
+  })
+
+  it('that a subscription begins with does not undo an answer that came since it was asked for (R7, R8)', () => {
+    const moved = applyStart(held(6, 3), true)
+    expect(applyEvent(moved, snapshot(5, { n: 2 })).outcome).toBe('ignored')
+    expect(applyEvent(moved, snapshot(6, { n: 2 })).outcome).toBe('ignored')
+    expect(applyEvent(moved, snapshot(7, { n: 4 })).outcome).toBe('shown')
+  })
+
+  it('is the next patch also when a subscription begins (R7)', () => {
+    expect(applyEvent(applyStart(held(4, 1)), patch(5, 2))).toEqual({ outcome: 'shown', state: held(5, 2) })
   })
 
   it('of another epoch is ignored when nothing announced it', () => {

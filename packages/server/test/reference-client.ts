@@ -21,8 +21,10 @@ export class HeldValue {
   cursor: string | undefined
   readonly breaches: string[] = []
   readonly #versionOf: (value: unknown) => number
-  /** The next snapshot counts whatever its offset. */
-  #fresh = true
+  /** The next entry is the first one: a snapshot counts whatever its offset (R7). */
+  #isFirst = true
+  /** What it held is of no use to the server: patches cannot follow (R4). */
+  #isLost = false
   #version = -1
 
   constructor(versionOf: (value: unknown) => number) {
@@ -36,7 +38,8 @@ export class HeldValue {
 
   /** A subscription begins from {@link position}. */
   begin(): void {
-    this.#fresh = this.cursor === undefined
+    this.#isFirst = true
+    this.#isLost = this.cursor === undefined
   }
 
   /** R8: an answer with the same hash changes nothing, one with a lower cursor of this epoch is stale. */
@@ -51,10 +54,11 @@ export class HeldValue {
 
   hear(message: ServerMessage): void {
     if (message.type === 'subscribed') {
-      if (!message.recovered) this.#fresh = true
+      this.#isFirst = true
+      this.#isLost = !message.recovered || this.cursor === undefined
       if (message.recovered && this.cursor !== undefined && message.cursor !== this.cursor)
         this.breaches.push(`recovered from ${message.cursor} instead of ${this.cursor}`)
-    } else if (message.type === 'reset') this.#fresh = true
+    } else if (message.type === 'reset') this.#isFirst = this.#isLost = true
     else if (message.type === 'event') this.#apply(message)
   }
 
@@ -62,12 +66,12 @@ export class HeldValue {
     const [now, own] = [parseCursor(cursor), this.cursor === undefined ? null : parseCursor(this.cursor)]
     const grows = own !== null && own.epoch === now.epoch && now.offset > own.offset
     if (event === 'snapshot') {
-      if (!this.#fresh && !grows) this.breaches.push(`snapshot ${cursor} after ${this.cursor}`)
+      if (!this.#isFirst && !grows) this.breaches.push(`snapshot ${cursor} after ${this.cursor}`)
       this.#take(data, hash, cursor)
-    } else if (event === 'patch' && grows && now.offset === (own?.offset ?? 0) + 1 && !this.#fresh) {
+    } else if (event === 'patch' && grows && now.offset === (own?.offset ?? 0) + 1 && !this.#isLost) {
       this.#take(applyPatch(this.value, data as Parameters<typeof applyPatch>[1]), hash, cursor)
     } else this.breaches.push(`${event} ${cursor} after ${this.cursor}`)
-    this.#fresh = false
+    this.#isFirst = this.#isLost = false
   }
 
   #take(value: unknown, hash: string | undefined, cursor: string): void {

@@ -34,7 +34,7 @@ export interface SubscriptionHandlers {
   readonly onReset?: ((reason: string) => void) | undefined
   /** The subscription was refused or ended by the server; the error is `null` where that is as it should be. */
   readonly onEnd?: ((error: CrossfadeError | null) => void) | undefined
-  /** What the client held was wrong and is fetched anew. */
+  /** What the client held was not what the server has: it is being replaced, or has been (R7, R8). */
   readonly onDrift?: ((topic: string) => void) | undefined
 }
 
@@ -115,6 +115,12 @@ export class TopicSubscription {
     this.refusals = 0
   }
 
+  /** A poll was answered, which is a subscription of its own (R7). */
+  polled(asked: Asked): void {
+    this.accepted()
+    if (this.#isValue) this.#begin(asked)
+  }
+
   /** The time to ask for it again has come. */
   resume(): void {
     this.isWaiting = false
@@ -162,7 +168,7 @@ export class TopicSubscription {
     if (outcome === 'shown') this.#at = answer.at
     // The server then answers with a value that is not older than this one.
     if (outcome === 'shown') this.#again()
-    return outcome === 'drift' ? 'ignored' : outcome
+    return outcome
   }
 
   /** Begins anew from another position, or in another mode. */
@@ -177,10 +183,17 @@ export class TopicSubscription {
   #start({ kind, cursor, recovered }: Subscribed, asked: Asked): void {
     this.#kind = kind
     this.accepted()
-    // Another transport, or a REST answer, has brought it further than where this one was asked to begin.
-    const hasMoved = this.#state.cursor !== null && this.#state.cursor !== asked.cursor
-    if (this.#isValue) this.#state = applyStart(this.#state, recovered, hasMoved)
-    else if (!hasMoved || this.epoch !== parseCursor(cursor).epoch) this.#startLog(cursor, recovered)
+    if (this.#isValue) this.#begin(asked)
+    else if (!this.#hasMoved(asked) || this.epoch !== parseCursor(cursor).epoch) this.#startLog(cursor, recovered)
+  }
+
+  #begin(asked: Asked): void {
+    this.#state = applyStart(this.#state, this.#hasMoved(asked))
+  }
+
+  /** Whether another transport, or a REST answer, has brought it further than where it was asked to begin. */
+  #hasMoved(asked: Asked): boolean {
+    return this.#state.cursor !== null && this.#state.cursor !== asked.cursor
   }
 
   #startLog(cursor: string, recovered: boolean): void {
@@ -192,7 +205,7 @@ export class TopicSubscription {
 
   /** On a live subscription only; the same as `recovered: false` (R4). */
   #lost({ cursor, reason }: Reset): void {
-    if (this.#isValue) this.#state = applyStart(this.#state, false)
+    if (this.#isValue) this.#state = applyStart(this.#state)
     else {
       this.#state = { ...this.#state, cursor, hash: null }
       this.#tellLoss(reason)
@@ -218,25 +231,21 @@ export class TopicSubscription {
   #valueEvent(event: EventMessage): void {
     const { state, outcome } = applyEvent(this.#state, event)
     this.#state = state
-    if (outcome === 'shown') {
+    if (outcome === 'drift' || outcome === 'misfit') this.#handlers.onDrift?.(this.topic)
+    if (outcome === 'shown' || outcome === 'drift') {
       this.#at = event.at
       this.#handlers.onValue?.(state.value, { cursor: event.cursor, hash: state.hash ?? '', at: event.at })
     }
-    if (outcome === 'drift') this.#drifted()
+    if (outcome === 'gap' || outcome === 'misfit') this.#again()
   }
 
   #logEvent(event: EventMessage): void {
     const place = placeOf(this.#state.cursor, event)
     // What is missing is after our cursor: the server gives it again.
-    if (place === 'gap') this.#drifted()
+    if (place === 'gap') this.#again()
     if (place !== 'next') return
     this.#state = { ...this.#state, cursor: event.cursor }
     this.#handlers.onEvent?.(event)
-  }
-
-  #drifted(): void {
-    this.#handlers.onDrift?.(this.topic)
-    this.#again()
   }
 
   #again(): void {

@@ -3,8 +3,8 @@ import { applyPatch, hashValue, parseCursor, type EventMessage, type PatchOperat
 // What a client holds of a value topic, as pure transitions (R7, R8):
 //
 //   empty ── snapshot ──▶ held ── next patch / greater snapshot / REST answer ──▶ held
-//     ▲                     │
-//     └──── drift: a gap, a patch that does not apply, another hash ──┘
+//                          │ ▲
+//                          └─┘ a gap, or a patch that does not fit: it subscribes again from where it stands
 
 /** The value that a client holds and where it stands. */
 export interface ValueState {
@@ -12,37 +12,37 @@ export interface ValueState {
   readonly hash: string | null
   readonly value: unknown
   /**
-   * Which snapshot is taken: `any` – the first one after `recovered: false`, `reset` or a subscription without cursor (R7);
+   * Which snapshot is taken: `any` – the one with which a subscription begins, in place of what is held (R7);
    * `newer` – a greater one of the same epoch; `foreign` – `newer`, or one of another epoch: the first one was awaited when a REST answer came.
    */
   readonly takes: 'any' | 'newer' | 'foreign'
+  /** A patch did not fit: if the next one does not either, the whole value is asked for. */
+  readonly misfit?: true
 }
 
 /** What an event or answer did. */
 export interface ValueStep {
   readonly state: ValueState
-  /** `shown`: another value. `moved`: the same value, further on. `ignored`: old. `drift`: subscribe again without a cursor. */
-  readonly outcome: 'shown' | 'moved' | 'ignored' | 'drift'
+  /**
+   * `shown`: another value. `moved`: the same value, further on. `ignored`: old. `drift`: another value in place of one that was wrong.
+   * `gap`, `misfit`: subscribe again from this state; a misfit means that the value, or the patch, was wrong.
+   */
+  readonly outcome: 'shown' | 'moved' | 'ignored' | 'drift' | 'gap' | 'misfit'
 }
 
 export const emptyValue: ValueState = { cursor: null, hash: null, value: undefined, takes: 'any' }
 
 /** A `snapshot` or `patch` event of the topic. */
 export function applyEvent(state: ValueState, event: EventMessage): ValueStep {
-  const place = placeOf(state, event)
-  if (place === 'old') return { state, outcome: 'ignored' }
-  if (event.event === 'snapshot') return take(state, event)
-  if (place === 'any') return { state, outcome: 'ignored' }
-  return place === 'next' ? patch(state, event) : drift
+  return event.event === 'snapshot' ? applySnapshot(state, event) : applyPatchEvent(state, event)
 }
 
 /**
- * A `subscribed` or `reset` message.
+ * A subscription begins, or `reset` says that it begins anew: the snapshot that comes first is taken whatever its offset (R7).
  *
  * @param hasMoved what is held is not what the subscription was asked to begin from: an older snapshot must not undo it.
  */
-export function applyStart(state: ValueState, recovered: boolean, hasMoved: boolean = false): ValueState {
-  if (recovered && state.cursor !== null) return state
+export function applyStart(state: ValueState, hasMoved: boolean = false): ValueState {
   return { ...state, takes: hasMoved && state.takes !== 'any' ? 'foreign' : 'any' }
 }
 
@@ -55,8 +55,13 @@ export interface RestAnswer {
   readonly askedIn: string | null
 }
 
+/** What a REST answer did. */
+export interface RestStep extends ValueStep {
+  readonly outcome: 'shown' | 'moved' | 'ignored'
+}
+
 /** A REST answer commutes with pushes: an old one never replaces a newer value (F24, F26). */
-export function applyRest(state: ValueState, answer: RestAnswer): ValueStep {
+export function applyRest(state: ValueState, answer: RestAnswer): RestStep {
   if (isStale(state, answer)) return { state, outcome: 'ignored' }
   const takes = state.takes === 'newer' ? 'newer' : 'foreign'
   if (answer.hash === state.hash) return { state: { ...state, cursor: answer.cursor, takes }, outcome: 'moved' }
@@ -71,33 +76,58 @@ function isStale(state: ValueState, answer: RestAnswer): boolean {
   return theirs.offset < mine.offset
 }
 
-/** Where an event stands to what is held. */
-function placeOf(state: ValueState, event: EventMessage): 'any' | 'old' | 'next' | 'gap' {
-  if (state.cursor === null || state.takes === 'any') return 'any'
-  const mine = parseCursor(state.cursor)
-  const theirs = parseCursor(event.cursor)
-  if (theirs.epoch !== mine.epoch) return state.takes === 'foreign' ? 'any' : 'old'
-  if (theirs.offset <= mine.offset) return 'old'
-  return theirs.offset === mine.offset + 1 ? 'next' : 'gap'
-}
-
-function take(state: ValueState, event: EventMessage): ValueStep {
+function applySnapshot(state: ValueState, event: EventMessage): ValueStep {
+  const step = stepTo(state, event)
+  const isTaken = step === null || state.takes === 'any' || (Number.isNaN(step) ? state.takes === 'foreign' : step > 0)
+  if (!isTaken) return { state, outcome: 'ignored' }
   const hash = event.hash ?? hashValue(event.data)
   const isSame = hash === state.hash
   const value = isSame ? state.value : event.data
-  return { state: { cursor: event.cursor, hash, value, takes: 'newer' }, outcome: isSame ? 'moved' : 'shown' }
+  const next: ValueState = { cursor: event.cursor, hash, value, takes: 'newer' }
+  if (isSame) return { state: next, outcome: 'moved' }
+  // The server read the endpoint again, and at the very same place the value is another one than was held (R8).
+  return { state: next, outcome: step === 0 && state.hash !== null ? 'drift' : 'shown' }
 }
 
-function patch(state: ValueState, event: EventMessage): ValueStep {
-  const moved: ValueState = { ...state, cursor: event.cursor, takes: 'newer' }
+function applyPatchEvent(state: ValueState, event: EventMessage): ValueStep {
+  const step = stepTo(state, event)
+  if (step === null || Number.isNaN(step) || step <= 0) return { state, outcome: 'ignored' }
+  if (step > 1) return { state, outcome: 'gap' }
+  const moved: ValueState = { cursor: event.cursor, hash: state.hash, value: state.value, takes: 'newer' }
   if (event.hash === state.hash) return { state: moved, outcome: 'moved' }
+  const value = patched(state.value, event)
+  if (value === misfit || event.hash === undefined) return { state: doubted(state), outcome: 'misfit' }
+  return { state: { ...moved, hash: event.hash, value }, outcome: 'shown' }
+}
+
+/** How many events further on than what is held; `NaN` in another epoch, `null` when nothing is held. */
+function stepTo(state: ValueState, event: EventMessage): number | null {
+  if (state.cursor === null) return null
+  const mine = parseCursor(state.cursor)
+  const theirs = parseCursor(event.cursor)
+  return theirs.epoch === mine.epoch ? theirs.offset - mine.offset : Number.NaN
+}
+
+const misfit = Symbol('misfit')
+
+function patched(before: unknown, event: EventMessage): unknown {
   try {
-    const value = applyPatch(state.value, event.data as PatchOperation[])
-    if (event.hash === undefined || hashValue(value) !== event.hash) return drift
-    return { state: { ...moved, hash: event.hash, value }, outcome: 'shown' }
+    const value = applyPatch(before, event.data as PatchOperation[])
+    return hashValue(value) === event.hash ? value : misfit
   } catch {
-    return drift
+    return misfit
   }
 }
 
-const drift: ValueStep = { state: emptyValue, outcome: 'drift' }
+/** The hash is taken anew, since the page may have changed the value in its place. If that was not it, the patch was wrong: no hash, no patches (R6). */
+function doubted(state: ValueState): ValueState {
+  return { ...state, hash: state.misfit ? null : hashOf(state.value), misfit: true }
+}
+
+function hashOf(value: unknown): string | null {
+  try {
+    return hashValue(value)
+  } catch {
+    return null
+  }
+}

@@ -28,8 +28,14 @@ export class AskedTopics {
     return wanted.length === this.#asked.size && wanted.every((subscription) => this.has(subscription))
   }
 
-  has({ topic, id }: Pick<TopicSubscription, 'topic' | 'id'>): boolean {
-    return this.#asked.get(topic)?.id === id
+  has(subscription: Pick<TopicSubscription, 'topic' | 'id'>): boolean {
+    return this.to(subscription) !== undefined
+  }
+
+  /** What was asked for this subscription, if it was asked for. */
+  to({ topic, id }: Pick<TopicSubscription, 'topic' | 'id'>): Asked | undefined {
+    const asked = this.#asked.get(topic)
+    return asked?.id === id ? asked : undefined
   }
 
   /** Whether it asked for all that another one asks for. */

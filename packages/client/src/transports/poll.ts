@@ -137,7 +137,8 @@ class PollTransport implements Transport {
 
   #deliver({ asked }: Poll, answer: PollAnswer): void {
     for (const subscription of this.#port.subscriptions()) {
-      if (asked.has(subscription) && answer.topics[subscription.topic] !== undefined) subscription.accepted()
+      const position = asked.to(subscription)
+      if (position !== undefined && answer.topics[subscription.topic] !== undefined) subscription.polled(position)
     }
     for (const message of answer.messages) this.#port.message(message, asked.of(message))
   }

@@ -71,14 +71,14 @@ async function valueStart(
   }
   if (cursor.offset === state.head) {
     if (hash === undefined || hash === state.snapshot?.hash) return { kind: 'current', knowsHash: hash !== undefined }
-    return { kind: 'snapshot', recovered: false, differs: true }
+    return { kind: 'snapshot', recovered: true, differs: true }
   }
   if (hash === undefined) return { kind: 'snapshot', recovered: true, differs: false }
   const page = await broker.read(topic.address.key, cursor.offset - 1, state.snapshot?.data.length ?? 0)
   const [base, ...entries] = page.entries
   if (base?.offset !== cursor.offset || base.hash === undefined)
     return { kind: 'snapshot', recovered: true, differs: false }
-  if (base.hash !== hash) return { kind: 'snapshot', recovered: false, differs: true }
+  if (base.hash !== hash) return { kind: 'snapshot', recovered: true, differs: true }
   const complete = entries.at(-1)?.offset === topic.state.head && entries.every((entry) => entry.event === 'patch')
   return complete ? { kind: 'patches', entries } : { kind: 'snapshot', recovered: true, differs: false }
 }
