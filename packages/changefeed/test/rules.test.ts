@@ -12,7 +12,7 @@ import {
 } from 'drizzle-orm/pg-core'
 import { describe, expect, expectTypeOf, it } from 'vitest'
 import { changes, deletes, inserts, rewrites, updates } from '../src/drizzle.ts'
-import { touched, unsent, type RowChange } from '../src/index.ts'
+import { touched, unsent, type ChangeRule, type RowChange } from '../src/index.ts'
 
 const upper = customType<{ data: string; driverData: string }>({
   dataType: () => 'text',
@@ -53,6 +53,10 @@ const sent = {
 
 function change(op: RowChange['op'], before: RowChange['before'], after: RowChange['after']): RowChange {
   return { table: 'public.orders', op, before, after }
+}
+
+function missing(): object {
+  throw new Error('not before there is a row')
 }
 
 describe('a rule', () => {
@@ -132,6 +136,28 @@ describe('a rule', () => {
     // @ts-expect-error The table has no such column.
     const rule = changes(orders, (order) => ({ id: order.missing as string }))
     expect(rule.table.routing).toEqual([])
+  })
+
+  it('knows the names of the parameters that it gives, whatever the types of the columns that it reads', () => {
+    const day = changes(orders, (order) => ({ day: order.changedAt ?? '', at: order.createdAt?.toISOString() ?? '' }))
+    expect(day.names).toEqual(['day', 'at'])
+    expect(day.table.routing).toEqual(['changed_at', 'created_at'])
+    expect(
+      changes(orders, (order) => ({ cents: Number(order.price) * 100, lines: order.lines?.length ?? 0 })).names,
+    ).toEqual(['cents', 'lines'])
+    expect(changes(orders, (order) => ({ big: String((order.big ?? 0n) + 1n) })).names).toEqual(['big'])
+    expect(inserts(orders).names).toEqual([])
+    expectTypeOf(day).toEqualTypeOf<ChangeRule<'day' | 'at'>>()
+    expectTypeOf(day).toExtend<ChangeRule>()
+    expectTypeOf(inserts(orders)).toExtend<ChangeRule>()
+  })
+
+  it('does not know the names where the function needs a real row', () => {
+    const rule = changes(orders, (order) => ({ first: order.lines?.[0]?.item.toUpperCase() ?? '' }))
+    expect(rule.names).toEqual(['first'])
+    expect(
+      'names' in changes(orders, (order) => ({ first: order.tags?.[0]?.toUpperCase() as string, ...missing() })),
+    ).toBe(false)
   })
 
   it('touches the topic that a row leaves and the one that it enters', () => {

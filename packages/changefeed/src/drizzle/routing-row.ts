@@ -26,23 +26,32 @@ export function routingRows(description: TableDescription): RoutingRows {
   return (row) => Object.create(prototype, { [rowOf]: { value: row } }) as object
 }
 
-/** The SQL names of the columns that a topic function reads, found by running it on a row that takes notes. */
-export function columnsRead(description: TableDescription, read: (row: never) => unknown): string[] {
-  const names = new Set<string>()
+/** What a topic function reads and gives. */
+export interface TopicFunction {
+  /** SQL names of the columns that it reads. */
+  readonly columns: readonly string[]
+  /** Names of the parameters that it gives, or `null` when it cannot be run without a real row. */
+  readonly names: readonly string[] | null
+}
+
+/** Finds out what a topic function reads and gives, by running it on a row that takes notes. */
+export function examine(description: TableDescription, read: (row: never) => object): TopicFunction {
+  const columns = new Set<string>()
   const recorder = {}
-  for (const { key, name } of description.columns) {
+  for (const { key, name, example } of description.columns) {
     Object.defineProperty(recorder, key, {
       enumerable: true,
-      get(): string {
-        names.add(name)
-        return ''
+      get(): unknown {
+        columns.add(name)
+        return example
       },
     })
   }
+  let names: string[] | null = null
   try {
-    read(recorder as never)
+    names = Object.keys(read(recorder as never))
   } catch {
     // It did more than read columns; what it read until then is known.
   }
-  return [...names]
+  return { columns: [...columns], names }
 }

@@ -1,11 +1,13 @@
 import type { InferSelectModel, Table } from 'drizzle-orm'
 import type { Operation, Row } from '../change.ts'
 import type { ChangeRule, TopicParams } from '../rule.ts'
-import { columnsRead, routingRows, UnsentColumn, type RoutingRows } from './routing-row.ts'
+import { examine, routingRows, UnsentColumn, type RoutingRows } from './routing-row.ts'
 import { describeTable, typedRow, type Casing } from './table.ts'
 
 /** Topic parameters of a row. It must do nothing but read the row: it is run once on an empty one to see which columns it needs. */
-export type ParamsOf<T extends Table> = (row: InferSelectModel<T>) => Readonly<Record<string, string | number>>
+export type ParamsOf<T extends Table, Name extends string = string> = (
+  row: InferSelectModel<T>,
+) => Readonly<Record<Name, string | number>>
 
 /** Options of a rule. */
 export interface RuleOptions<T extends Table> {
@@ -23,25 +25,42 @@ export interface RuleOptions<T extends Table> {
 /**
  * Any change of a table: inserts, updates, deletes and truncation.
  *
- * @param params the topic's parameters of a row. Default: none, as for a topic without parameters.
+ * @param params the topic's parameters of a row. Default: none, as for a topic without parameters. A log topic needs all of its
+ *   parameters. A value topic may get fewer: every topic that has these loads again, as all orders of a shop whose name changes.
  * @throws CrossfadeError `invalid_options` when `table` is no Drizzle table.
  */
-export function changes<T extends Table>(table: T, params?: ParamsOf<T>, options?: RuleOptions<T>): ChangeRule {
+export function changes<T extends Table, Name extends string = never>(
+  table: T,
+  params?: ParamsOf<T, Name>,
+  options?: RuleOptions<T>,
+): ChangeRule<Name> {
   return ruleOf(table, ['insert', 'update', 'delete', 'truncate'], params, options)
 }
 
 /** New rows of a table; otherwise as `changes`. */
-export function inserts<T extends Table>(table: T, params?: ParamsOf<T>, options?: RuleOptions<T>): ChangeRule {
+export function inserts<T extends Table, Name extends string = never>(
+  table: T,
+  params?: ParamsOf<T, Name>,
+  options?: RuleOptions<T>,
+): ChangeRule<Name> {
   return ruleOf(table, ['insert'], params, options)
 }
 
 /** Changed rows of a table; otherwise as `changes`. */
-export function updates<T extends Table>(table: T, params?: ParamsOf<T>, options?: RuleOptions<T>): ChangeRule {
+export function updates<T extends Table, Name extends string = never>(
+  table: T,
+  params?: ParamsOf<T, Name>,
+  options?: RuleOptions<T>,
+): ChangeRule<Name> {
   return ruleOf(table, ['update'], params, options)
 }
 
 /** Deleted rows of a table; otherwise as `changes`. */
-export function deletes<T extends Table>(table: T, params?: ParamsOf<T>, options?: RuleOptions<T>): ChangeRule {
+export function deletes<T extends Table, Name extends string = never>(
+  table: T,
+  params?: ParamsOf<T, Name>,
+  options?: RuleOptions<T>,
+): ChangeRule<Name> {
   return ruleOf(table, ['delete'], params, options)
 }
 
@@ -52,22 +71,24 @@ export function deletes<T extends Table>(table: T, params?: ParamsOf<T>, options
  * @param params as for `changes`. A row that moves reaches the topic that it leaves and the one that it enters.
  * @throws CrossfadeError `invalid_options` when `table` is no Drizzle table.
  */
-export function rewrites<T extends Table>(
+export function rewrites<T extends Table, Name extends string = never>(
   table: T,
-  params?: ParamsOf<T>,
+  params?: ParamsOf<T, Name>,
   options: Pick<RuleOptions<T>, 'casing'> = {},
-): ChangeRule {
+): ChangeRule<Name> {
   return routing(table, ['update', 'delete', 'truncate'], params, options)
 }
 
+const noParams = (): object => ({})
+
 type Params = (row: object) => Readonly<Record<string, string | number>>
 
-function ruleOf<T extends Table>(
+function ruleOf<T extends Table, Name extends string>(
   table: T,
   ops: readonly Operation[],
-  params?: ParamsOf<T>,
+  params?: ParamsOf<T, Name>,
   options: RuleOptions<T> = {},
-): ChangeRule {
+): ChangeRule<Name> {
   const description = describeTable(table, options.casing)
   const data = options.data ?? rowAsJson
   return {
@@ -78,14 +99,15 @@ function ruleOf<T extends Table>(
 }
 
 /** Which changes touch which topics, without what is said of them. */
-function routing<T extends Table>(
+function routing<T extends Table, Name extends string>(
   table: T,
   ops: readonly Operation[],
-  paramsOfRow: ParamsOf<T> = () => ({}),
+  paramsOfRow?: ParamsOf<T, Name>,
   options: Pick<RuleOptions<T>, 'casing'> = {},
-): ChangeRule {
+): ChangeRule<Name> {
   const description = describeTable(table, options.casing)
-  const params = paramsOfRow as unknown as Params
+  const params = (paramsOfRow ?? noParams) as unknown as Params
+  const { columns, names } = examine(description, params)
   const rows = routingRows(description)
   return {
     table: {
@@ -93,10 +115,11 @@ function routing<T extends Table>(
       name: description.name,
       columns: description.columns.map((column) => column.name),
       // A new row has no image before it.
-      routing: ops.some((op) => op === 'update' || op === 'delete') ? columnsRead(description, params) : [],
+      routing: ops.some((op) => op === 'update' || op === 'delete') ? columns : [],
     },
     ops,
-    params: (row) => topicParams(params, rows, row),
+    ...(names === null ? {} : { names: names as Name[] }),
+    params: (row) => topicParams(params, rows, row) as TopicParams<Name>,
   }
 }
 

@@ -8,6 +8,8 @@ export interface ColumnDescription {
   readonly key: string
   readonly name: string
   readonly decode: Decoder
+  /** A value of the type that Drizzle infers, for running a topic function before there is a row. */
+  readonly example: unknown
 }
 
 /** What a rule needs to know of a Drizzle table. */
@@ -35,8 +37,19 @@ export function describeTable(table: Table, casing?: Casing): TableDescription {
       key,
       name: casing !== undefined && column.keyAsName ? cased(key, casing) : column.name,
       decode: decoderOf(column),
+      example: exampleOf(column.dataType),
     })),
   }
+}
+
+/** Drizzle 1 says more of a type, such as "number int32" and "object date". */
+function exampleOf(dataType: string): unknown {
+  if (dataType.startsWith('number')) return 0
+  if (dataType.startsWith('bigint')) return 0n
+  if (dataType.startsWith('boolean')) return false
+  if (dataType.startsWith('array')) return []
+  if (/\bdate$/.test(dataType)) return new Date(0)
+  return /\bjson$/.test(dataType) ? {} : ''
 }
 
 function cased(key: string, casing: Casing): string {
