@@ -311,10 +311,17 @@ export class ScriptedServer {
     send([this.#hello(), ...Object.entries(topics).flatMap(([topic, position]) => this.#join(topic, position))])
     this.#followers.add(follower)
     this.#closers.add(close)
-    const beats = [80, 160].map((ms, n) => setTimeout(() => send([{ type: 'heartbeat', at: Date.now(), n }]), ms))
-    const end = setTimeout(() => close(1001, 0), sse === 'hold' ? 2_000 : sse === 'bye' ? 310 : 60_000)
+    // The second is timed from the first: a busy process must not send both at once.
+    let beat = setTimeout(() => {
+      send([{ type: 'heartbeat', at: Date.now(), n: 0 }])
+      beat = setTimeout(() => {
+        send([{ type: 'heartbeat', at: Date.now(), n: 1 }])
+        if (sse === 'bye') beat = setTimeout(() => close(1001, 0), 150)
+      }, 80)
+    }, 80)
+    const end = setTimeout(() => close(1001, 0), sse === 'hold' ? 2_000 : 60_000)
     response.on('close', () => {
-      for (const timer of [...beats, end]) clearTimeout(timer)
+      for (const timer of [beat, end]) clearTimeout(timer)
       this.#followers.delete(follower)
       this.#closers.delete(close)
     })

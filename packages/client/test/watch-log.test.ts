@@ -1,0 +1,101 @@
+import type { EventMessage } from '@crossfade/protocol'
+import { describe, expect, it } from 'vitest'
+import { settle } from './manual-clock.ts'
+import { cursorOf, WatchedEndpoint } from './watched-endpoint.ts'
+
+describe('watch() of a log at push', () => {
+  const append = (list: unknown, event: EventMessage): unknown => [...(list as unknown[]), event.data]
+  const keys = (list: unknown): string[] => (list as number[]).map(String)
+
+  async function log(options: object): Promise<WatchedEndpoint> {
+    const endpoint = new WatchedEndpoint({ stage: 'push', kind: 'log', value: [1, 2] }, options)
+    await settle()
+    await endpoint.begin()
+    return endpoint
+  }
+
+  it('appends each event once, in order', async () => {
+    const endpoint = await log({ append, keys })
+    await endpoint.event(1, 3, '3')
+    await endpoint.event(1, 3, '3')
+    await endpoint.event(2, 4, '4')
+    expect(endpoint.shown).toEqual([
+      [1, 2],
+      [1, 2, 3],
+      [1, 2, 3, 4],
+    ])
+  })
+
+  it('drops by key what the answer had already (R4)', async () => {
+    const endpoint = await log({ append, keys })
+    await endpoint.event(1, 2, '2')
+    await endpoint.event(2, 3, '3')
+    expect(endpoint.shown).toEqual([
+      [1, 2],
+      [1, 2, 3],
+    ])
+  })
+
+  it('keeps what comes while the list is read, and appends it after', async () => {
+    const endpoint = await log({ append, keys })
+    endpoint.isHeld = true
+    const refresh = endpoint.watch.refresh()
+    await settle()
+    endpoint.write([1, 2, 3])
+    await endpoint.event(1, 3, '3')
+    await endpoint.release()
+    await refresh
+    await settle()
+    expect(endpoint.shown.at(-1)).toEqual([1, 2, 3])
+  })
+
+  it('reads its endpoint once when history was lost (F20, R4)', async () => {
+    const endpoint = await log({ append, keys })
+    endpoint.write([1, 2, 3])
+    await endpoint.tell({ type: 'reset', topic: 't', cursor: cursorOf(9), reason: 'trimmed' })
+    expect(endpoint.requests).toHaveLength(2)
+    expect(endpoint.shown.at(-1)).toEqual([1, 2, 3])
+  })
+
+  it('finds out by the verifying read that an appended entry is gone', async () => {
+    const endpoint = await log({ append, keys })
+    endpoint.write([1, 2, 3])
+    await endpoint.event(1, 3, '3')
+    // An entry is deleted: the log tells of new ones only.
+    endpoint.value = [1, 2]
+    await endpoint.clock.advance(60_000)
+    expect(endpoint.shown).toEqual([
+      [1, 2],
+      [1, 2, 3],
+      [1, 2],
+    ])
+  })
+
+  it('finds out by the read after a loss that an appended entry is gone (R4)', async () => {
+    const endpoint = await log({ append, keys })
+    endpoint.write([1, 2, 3])
+    await endpoint.event(1, 3, '3')
+    endpoint.value = [1, 2]
+    await endpoint.tell({ type: 'reset', topic: 't', cursor: cursorOf(1), reason: 'trimmed' })
+    expect(endpoint.shown.at(-1)).toEqual([1, 2])
+  })
+
+  it('pays no body for the verifying read as long as nothing is appended', async () => {
+    const endpoint = await log({ append, keys })
+    await endpoint.clock.advance(60_000)
+    expect(endpoint.requests.map(({ headers }) => headers.has('if-none-match'))).toEqual([false, true])
+  })
+
+  it('without append reads again, at most once a second', async () => {
+    const endpoint = await log({})
+    await endpoint.clock.advance(1_000)
+    for (let offset = 1; offset <= 10; offset++) {
+      endpoint.write(Array.from({ length: offset }, (_, n) => n))
+      await endpoint.event(offset, offset)
+      await endpoint.clock.advance(100)
+    }
+    await endpoint.clock.advance(1_000)
+    expect(endpoint.requests.length).toBeLessThanOrEqual(4)
+    expect((endpoint.shown.at(-1) as unknown[]).length).toBe(10)
+  })
+})
