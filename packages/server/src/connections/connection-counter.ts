@@ -1,7 +1,11 @@
 import { CrossfadeError } from '@crossfade/protocol'
-import type { Principal } from '../identity/principal.ts'
+import type { Identity } from '../identity/principal.ts'
 
-/** How many connections one account and one address may hold (PROTOCOL §8). */
+/**
+ * How many connections one account, or one address of clients without account, may hold (PROTOCOL §8).
+ *
+ * Who is known counts by account alone: a company behind one address, or everybody behind one proxy, shares no bound (F30).
+ */
 export class ConnectionCounter {
   readonly #maxPerPrincipal: number
   readonly #maxPerAddress: number
@@ -13,26 +17,36 @@ export class ConnectionCounter {
   }
 
   /**
-   * Counts a connection of an address.
+   * Counts a connection of a client: by its principal, and by its address only when it has none.
    *
    * @returns what gives it back; calling it twice is harmless.
    * @throws CrossfadeError `too_fast`
    */
-  acquireAddress(address: string): () => void {
-    return this.#take(`address ${address}`, this.#maxPerAddress)
+  acquire({ principal }: Identity, address: string | null): () => void {
+    return principal === null
+      ? this.#takeAddress('address', address)
+      : this.#take('principal', principal.id, this.#maxPerPrincipal)
   }
 
-  /** Counts a connection of a principal, like {@link acquireAddress}. */
-  acquirePrincipal(principal: Principal | null): () => void {
-    return principal === null ? () => {} : this.#take(`principal ${principal.id}`, this.#maxPerPrincipal)
+  /**
+   * Counts a connection that has not said yet who its client is, like {@link acquire}. They have a count of their own: anonymous
+   * clients that use up their address shut nobody out who has an account.
+   */
+  acquireUnknown(address: string | null): () => void {
+    return this.#takeAddress('unknown', address)
   }
 
-  #take(key: string, max: number): () => void {
+  #takeAddress(kind: 'address' | 'unknown', address: string | null): () => void {
+    return address === null ? () => {} : this.#take(kind, address, this.#maxPerAddress)
+  }
+
+  #take(kind: 'address' | 'principal' | 'unknown', id: string, max: number): () => void {
+    const key = `${kind} ${id}`
     const count = this.#counts.get(key) ?? 0
     if (count >= max)
       throw new CrossfadeError(
         'too_fast',
-        `There are ${max} connections of this ${key.split(' ')[0]} already. Close one, or try again later.`,
+        `There are ${max} connections of this ${kind === 'principal' ? 'account' : 'address'} already. Close one, or try again later.`,
       )
     this.#counts.set(key, count + 1)
     let taken = true

@@ -3,6 +3,7 @@ import type { Authenticator } from '../identity/authenticator.ts'
 import type { OriginRule } from '../access/origin.ts'
 import type { Identity } from '../identity/principal.ts'
 import type { ConnectionCounter } from '../connections/connection-counter.ts'
+import type { ProxyWatch } from '../connections/proxy-watch.ts'
 import type { FlushCycle } from '../delivery/flush-cycle.ts'
 import type { Heartbeats } from '../connections/heartbeats.ts'
 import type { OpenConnections } from '../connections/open-connections.ts'
@@ -26,6 +27,7 @@ export interface TransportContext {
   readonly cycle: FlushCycle
   readonly heartbeats: Heartbeats
   readonly counter: ConnectionCounter
+  readonly proxyWatch: ProxyWatch
   readonly rate: RequestRate
   readonly connections: OpenConnections
   readonly rollout: RolloutStore

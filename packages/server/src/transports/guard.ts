@@ -1,5 +1,6 @@
 import { CrossfadeError, headerName, type PollRequest } from '@crossfade/protocol'
 import type { FastifyRequest } from 'fastify'
+import { addressOf } from '../connections/client-address.ts'
 import type { Identity } from '../identity/principal.ts'
 import type { TransportContext } from './context.ts'
 
@@ -24,7 +25,8 @@ export function requireOrigin(context: TransportContext, request: FastifyRequest
  */
 export async function admit(context: TransportContext, request: FastifyRequest): Promise<Identity> {
   const identity = await context.authenticator.identify(request.headers)
-  context.rate.take(identity.principal?.id ?? request.ip)
+  const client = identity.principal?.id ?? addressOf(request)
+  if (client !== null) context.rate.take(client)
   return identity
 }
 
@@ -53,15 +55,6 @@ export function requireFewTopics(context: TransportContext, { topics }: PollRequ
  * @throws CrossfadeError `too_fast`
  */
 export function acquireConnection(context: TransportContext, request: FastifyRequest, identity: Identity): () => void {
-  const releaseAddress = context.counter.acquireAddress(request.ip)
-  try {
-    const releasePrincipal = context.counter.acquirePrincipal(identity.principal)
-    return () => {
-      releaseAddress()
-      releasePrincipal()
-    }
-  } catch (error) {
-    releaseAddress()
-    throw error
-  }
+  context.proxyWatch.see(request, context.connections.size)
+  return context.counter.acquire(identity, addressOf(request))
 }

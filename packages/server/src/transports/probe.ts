@@ -1,6 +1,7 @@
 import { closeCodes, paths } from '@crossfade/protocol'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { WebSocket } from 'ws'
+import { addressOf } from '../connections/client-address.ts'
 import type { TransportContext } from './context.ts'
 
 /** Tells a client with a failed attempt "WebSocket blocked" from "server down" (PROTOCOL §9). No authentication, no state. */
@@ -11,7 +12,7 @@ export function registerProbe(scope: FastifyInstance, context: TransportContext)
     handler: async (_request, reply) => reply.code(204).header('cache-control', 'no-store').send(),
     wsHandler: (socket: WebSocket, request: FastifyRequest) => {
       try {
-        socket.once('close', context.counter.acquireAddress(request.ip))
+        socket.once('close', context.counter.acquireUnknown(addressOf(request)))
       } catch {
         socket.close(closeCodes.tooManyConnections)
       }

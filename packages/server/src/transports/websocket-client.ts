@@ -11,6 +11,7 @@ import {
 } from '@crossfade/protocol'
 import type { FastifyRequest } from 'fastify'
 import type { RawData, WebSocket } from 'ws'
+import { addressOf } from '../connections/client-address.ts'
 import { expireWith } from '../connections/expiry.ts'
 import { Session } from '../connections/session.ts'
 import { StreamOutlet } from '../connections/stream-outlet.ts'
@@ -33,6 +34,7 @@ export class WebSocketClient {
   readonly #bucket: TokenBucket
   readonly #cleanups: (() => void)[] = []
   #cancelExpiry: () => void = () => {}
+  #releaseUnknown: () => void = () => {}
   #session: Session | null = null
   #greeting: ClientMessage[] | null = null
   #alive = true
@@ -69,7 +71,9 @@ export class WebSocketClient {
     )
     this.#cleanups.push(() => clearTimeout(deadline))
     try {
-      this.#cleanups.push(this.#context.counter.acquireAddress(this.#request.ip))
+      this.#context.proxyWatch.see(this.#request, this.#context.connections.size)
+      this.#releaseUnknown = this.#context.counter.acquireUnknown(addressOf(this.#request))
+      this.#cleanups.push(this.#releaseUnknown)
     } catch {
       this.#bye(closeCodes.tooManyConnections, 'Too many connections come from your address.', 5_000)
     }
@@ -132,7 +136,8 @@ export class WebSocketClient {
         ? authenticator.identify(headers)
         : authenticator.identifyToken(greeting.token, headers))
       if (!this.#isOpen) return
-      this.#cleanups.push(this.#context.counter.acquirePrincipal(identity.principal))
+      this.#cleanups.push(this.#context.counter.acquire(identity, addressOf(this.#request)))
+      this.#releaseUnknown()
       this.#open(new Session(this.#context.session, identity, this.#outlet, limits.maxTopicsPerConnection), greeting)
     } catch (error) {
       this.#refuseHello(error)

@@ -1,0 +1,37 @@
+import { BlockList, isIP } from 'node:net'
+import type { FastifyRequest } from 'fastify'
+
+const privateRanges = new BlockList()
+for (const [network, bits] of [
+  ['10.0.0.0', 8],
+  ['172.16.0.0', 12],
+  ['192.168.0.0', 16],
+  ['127.0.0.0', 8],
+  ['169.254.0.0', 16],
+] as const)
+  privateRanges.addSubnet(network, bits, 'ipv4')
+for (const [network, bits] of [
+  ['::1', 128],
+  ['fc00::', 7],
+  ['fe80::', 10],
+] as const)
+  privateRanges.addSubnet(network, bits, 'ipv6')
+
+/**
+ * The address that a request comes from, by the application's own `trustProxy`; IPv4 always in its short form.
+ *
+ * @returns `null` where there is none, such as on a Unix socket, or where a proxy names something that is no address.
+ */
+export function addressOf(request: Pick<FastifyRequest, 'ip'>): string | null {
+  // Fastify's type promises a text, but a Unix socket has no address. Some proxies add a port.
+  const ip = (request.ip as string | undefined)
+    ?.replace(/^::ffff:(?=\d+\.)/i, '')
+    .replace(/^(\d+(?:\.\d+){3}):\d+$/, '$1')
+  return ip === undefined || isIP(ip) === 0 ? null : ip
+}
+
+/** Whether an address is of a private network, of this machine or of one link (RFC 1918, 3927, 4193, 4291). */
+export function isPrivate(address: string): boolean {
+  const [bare = ''] = address.split('%')
+  return privateRanges.check(bare, isIP(bare) === 6 ? 'ipv6' : 'ipv4')
+}

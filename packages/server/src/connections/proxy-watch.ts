@@ -1,0 +1,50 @@
+import type { FastifyRequest } from 'fastify'
+import { addressOf, isPrivate } from './client-address.ts'
+
+/** So many connections at once are no developer's browser. */
+const manyConnections = 50
+
+/**
+ * Notices that all clients seem to come from one private address: a proxy's, which the application does not know of. Limits by address then
+ * take all visitors for one (F30).
+ */
+export class ProxyWatch {
+  readonly #warn: (message: string) => void
+  #watching = true
+  #address: string | null = null
+  #forwarded: string | null = null
+
+  constructor(warn: (message: string) => void) {
+    this.#warn = warn
+  }
+
+  /**
+   * Looks at a client. Warns once: when a second client is forwarded from the one private address, or when it has many connections.
+   *
+   * @param open how many connections there are now.
+   */
+  see(request: Pick<FastifyRequest, 'ip' | 'ips' | 'headers'>, open: number): void {
+    if (!this.#watching) return
+    const address = addressOf(request)
+    if (address === null) return
+    this.#address ??= address
+    // Only with `trustProxy` does Fastify know several addresses of a request.
+    if (request.ips !== undefined || address !== this.#address || !isPrivate(address)) {
+      this.#watching = false
+      return
+    }
+    if (open < manyConnections && !this.#isSecondForwarded(request.headers)) return
+    this.#watching = false
+    this.#warn(
+      `All clients seem to come from ${address}, a private address: probably a proxy's. Limits by address count all of its visitors without account as one client. ` +
+        `If there is a proxy, name it to Fastify: Fastify({ trustProxy: '${address}' }).`,
+    )
+  }
+
+  #isSecondForwarded(headers: FastifyRequest['headers']): boolean {
+    const forwarded = headers['x-forwarded-for'] ?? headers.forwarded ?? headers['x-real-ip']
+    if (forwarded === undefined) return false
+    this.#forwarded ??= String(forwarded)
+    return this.#forwarded !== String(forwarded)
+  }
+}
