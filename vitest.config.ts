@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { defaultClientConditions, defaultServerConditions } from 'vite'
 import { defineConfig } from 'vitest/config'
 
@@ -11,6 +12,8 @@ const shared = {
 
 export default defineConfig({
   test: {
+    // Tests wait for timers, processes and a database more than they compute, and vitest leaves one core to others.
+    maxWorkers: Math.max(4, availableParallelism()),
     projects: [
       {
         ...shared,
@@ -24,7 +27,7 @@ export default defineConfig({
         test: {
           name: 'integration',
           include: ['packages/changefeed/test/**/*.test.ts', 'apps/*/test/**/*.test.ts', 'test/*.test.ts'],
-          globalSetup: ['test/postgres.ts'],
+          globalSetup: ['test/postgres.ts', 'test/browser.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
