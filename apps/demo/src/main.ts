@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { buildApp } from './app.ts'
 import { explain } from './database-trouble.ts'
+import { withoutPassword } from './database-url.ts'
 import { buildPage } from './page.ts'
 import { DemoPostgres } from './postgres.ts'
 
@@ -29,9 +30,10 @@ async function main(): Promise<void> {
   const port = readPort()
   const databaseUrl = DATABASE_URL ?? (await ownDatabase())
   if (ending !== null) return
-  console.log(`Database ${databaseUrl}`)
-  const pageFolder = await buildPage()
   const isOwnDatabase = DATABASE_URL === undefined
+  // The password of its own database is no secret; that of another is never printed.
+  console.log(`Database ${isOwnDatabase ? databaseUrl : (withoutPassword(databaseUrl) ?? 'of DATABASE_URL')}`)
+  const pageFolder = await buildPage()
   const simulate = DEMO_SIMULATE !== '0'
   const building = buildApp({ databaseUrl, isOwnDatabase, simulate, pageFolder }).catch((error: unknown) => {
     throw explain(error, databaseUrl)

@@ -10,14 +10,36 @@ export interface WatchedTable {
   readonly routing: readonly string[]
 }
 
-/** How a feed does. */
+/**
+ * Where a feed is in its life.
+ *
+ * - `starting`: `start` has not resolved yet.
+ * - `standby`: another process follows the source under the same name; this feed waits to take over.
+ * - `streaming`: changes flow to the sink.
+ * - `reconnecting`: the connection is lost and is being made again.
+ * - `stopped`: not started, stopped, or given up for good.
+ */
+export type FeedState = 'starting' | 'standby' | 'streaming' | 'reconnecting' | 'stopped'
+
+/** Feed health. */
 export interface FeedStatus {
-  readonly state: 'starting' | 'streaming' | 'reconnecting' | 'stopped'
+  readonly state: FeedState
   /** Bytes of the source's log that are not acknowledged yet. */
   readonly lagBytes: number
   /** Age of the oldest change that waits, ms. */
   readonly lagMs: number
   readonly lastError?: string
+}
+
+/** Options of {@link ChangeFeed.start}. */
+export interface FeedStart {
+  /** What is at or before this position is not emitted. */
+  readonly from?: Position
+  /**
+   * While another process follows the source under the same name: resolve in state `standby`, leave that process undisturbed, and
+   * take over when it ends. Default `false`: reject with `feed_slot_in_use`.
+   */
+  readonly standby?: boolean
 }
 
 /**
@@ -28,15 +50,20 @@ export interface FeedStatus {
  */
 export interface ChangeFeed {
   /**
-   * Resolves when changes flow; rejects when the source cannot be followed as it is set up.
-   *
-   * @param from what is at or before this position is not emitted.
+   * Resolves when changes flow, or when the feed stands by. Rejects when the source cannot be followed as it is set up; then it may be
+   * started again. Afterwards lost connections are made again without another call.
    */
-  start(sink: (batch: ChangeBatch) => Promise<void>, from?: Position): Promise<void>
+  start(sink: (batch: ChangeBatch) => Promise<void>, options?: FeedStart): Promise<void>
   stop(): Promise<void>
   /** Says which tables and columns are needed. Called before `start`. */
   watch?(tables: readonly WatchedTable[]): void
   /** The source's position now. */
   position?(): Promise<Position>
   status?(): FeedStatus
+  /**
+   * Calls the listener each time that `status().state` changes, in the same tick. It must not throw.
+   *
+   * @returns what takes the listener off.
+   */
+  onState?(listener: (state: FeedState) => void): () => void
 }

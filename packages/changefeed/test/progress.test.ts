@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { advance, lose, type Progress } from '../src/postgres-replication/progress.ts'
+import { advance, recordGap, type Progress } from '../src/postgres-replication/progress.ts'
 
 const fresh = (): Progress => ({ source: null, position: null, acknowledged: 0n, continues: true, gap: null })
 
@@ -11,6 +11,6 @@ it('progress does not go back when handled transactions come again to be acknowl
 
 it('progress begins anew when changes are lost (C4)', () => {
   const progress = { ...fresh(), position: '08', acknowledged: 9n }
-  lose(progress, 'the slot is gone')
+  recordGap(progress, 'the slot is gone')
   expect(progress).toMatchObject({ position: null, acknowledged: 0n, gap: 'the slot is gone' })
 })

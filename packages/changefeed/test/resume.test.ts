@@ -63,7 +63,9 @@ describe('the PostgreSQL feed when it starts again', () => {
     await bench.query(`SELECT pg_copy_logical_replication_slot($1, $2)`, [bench.slot, `${bench.slot}_c`])
     const late = new Inbox()
     const [three] = reader.inbox.batches
-    await bench.feed({ slot: `${bench.slot}_c`, publication: bench.slot }).start(late.sink, three?.position)
+    await bench
+      .feed({ slot: `${bench.slot}_c`, publication: bench.slot })
+      .start(late.sink, three === undefined ? {} : { from: three.position })
     await late.untilId(4)
     expect(late.values('id')).toEqual([4])
   })
@@ -189,7 +191,7 @@ describe('the PostgreSQL feed that has lost changes', () => {
   it('says so when a position is given and the slot is gone (C4)', async () => {
     await using bench = await feedBench()
     const inbox = new Inbox()
-    await bench.feed().start(inbox.sink, '0000000000000001')
+    await bench.feed().start(inbox.sink, { from: '0000000000000001' })
     await inbox.until(({ batches }) => batches.length === 1)
     expect(inbox.batches[0]?.gap?.reason).toContain(bench.slot)
   })
@@ -197,7 +199,7 @@ describe('the PostgreSQL feed that has lost changes', () => {
   it('stops when it is told to (C4)', async () => {
     await using bench = await feedBench()
     const feed = bench.feed({ onLostSlot: 'fail' })
-    await expect(feed.start(() => Promise.resolve(), '0000000000000001')).rejects.toMatchObject({
+    await expect(feed.start(() => Promise.resolve(), { from: '0000000000000001' })).rejects.toMatchObject({
       code: 'feed_slot_lost',
     })
     expect(feed.status?.().state).toBe('stopped')

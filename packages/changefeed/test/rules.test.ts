@@ -1,18 +1,24 @@
 import {
   bigint,
   boolean,
+  char,
   customType,
+  date,
+  doublePrecision,
   integer,
   jsonb,
   numeric,
+  pgEnum,
   pgSchema,
   pgTable,
   text,
   timestamp,
+  uuid,
+  varchar,
 } from 'drizzle-orm/pg-core'
 import { describe, expect, expectTypeOf, it } from 'vitest'
 import { changes, deletes, inserts, rewrites, updates } from '../src/drizzle.ts'
-import { touched, unsent, type ChangeRule, type RowChange } from '../src/index.ts'
+import { canonicalId, touched, unsent, type ChangeRule, type RowChange } from '../src/index.ts'
 
 const upper = customType<{ data: string; driverData: string }>({
   dataType: () => 'text',
@@ -189,5 +195,73 @@ describe('a rule', () => {
 
   it('refuses what is no Drizzle table', () => {
     expect(() => changes({} as typeof orders)).toThrow('Drizzle table')
+  })
+})
+
+describe('a rule whose topic has an id that the database compares more loosely than text (C21)', () => {
+  const things = pgTable('things', {
+    id: integer().primaryKey(),
+    code: uuid(),
+    big: bigint({ mode: 'bigint' }),
+    safe: bigint({ mode: 'number' }),
+    fixed: char({ length: 4 }),
+    word: customType<{ data: string }>({ dataType: () => 'citext' })(),
+    name: varchar({ length: 9 }),
+    kind: pgEnum('kind', ['a'])(),
+    day: date({ mode: 'string' }),
+    at: timestamp(),
+    flag: boolean(),
+    price: numeric(),
+    ratio: doublePrecision(),
+  })
+
+  /** The form of a column as the only parameter. */
+  const formOf = (column: keyof typeof things.$inferSelect): unknown =>
+    changes(things, (row) => ({ id: String(row[column]) })).parameters?.[0]?.form
+
+  it('knows by which column and how', () => {
+    expect(changes(things, ({ id, code }) => ({ id, code: code ?? '' })).parameters).toEqual([
+      { parameter: 'id', column: 'id', form: { kind: 'integer' } },
+      { parameter: 'code', column: 'code', form: { kind: 'uuid' } },
+    ])
+    expect(formOf('big')).toEqual({ kind: 'integer' })
+    expect(formOf('safe')).toEqual({ kind: 'safeInteger' })
+    expect(formOf('fixed')).toEqual({ kind: 'padded', length: 4 })
+    expect(formOf('word')).toEqual({ kind: 'loose', type: 'citext' })
+    expect(formOf('at')).toEqual({ kind: 'loose', type: 'timestamp' })
+    expect(formOf('price')).toEqual({ kind: 'loose', type: 'numeric' })
+    expect(formOf('ratio')).toEqual({ kind: 'number' })
+    expect(formOf('day')).toEqual({ kind: 'date' })
+    expect(formOf('flag')).toEqual({ kind: 'boolean' })
+  })
+
+  it('says nothing of text, enums, and what the rule has made canonical itself', () => {
+    expect(formOf('name')).toBeUndefined()
+    expect(formOf('kind')).toBeUndefined()
+    expect(changes(things, (row) => ({ id: String(row.word).toLowerCase() })).parameters).toEqual([])
+    expect(changes(things, (row) => ({ id: `${row.id}-x` })).parameters).toEqual([])
+  })
+
+  it.each([
+    [{ kind: 'integer' }, '042', '42'],
+    [{ kind: 'integer' }, '+42', '42'],
+    [{ kind: 'integer' }, ' 42', '42'],
+    [{ kind: 'integer' }, '-0', '0'],
+    [{ kind: 'integer' }, '9007199254740993', '9007199254740993'],
+    [{ kind: 'integer' }, 'latest', 'latest'],
+    [{ kind: 'safeInteger' }, '9007199254740993', '9007199254740992'],
+    [{ kind: 'number' }, '1.50', '1.5'],
+    [{ kind: 'number' }, '', ''],
+    [{ kind: 'uuid' }, 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'],
+    [{ kind: 'uuid' }, '{a0eebc999c0b4ef8bb6d6bb9bd380a11}', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'],
+    [{ kind: 'uuid' }, 'me', 'me'],
+    [{ kind: 'boolean' }, 'T', 'true'],
+    [{ kind: 'boolean' }, 'off', 'false'],
+    [{ kind: 'date' }, '2026-1-5', '2026-01-05'],
+    [{ kind: 'date' }, '20260105', '2026-01-05'],
+    [{ kind: 'padded', length: 4 }, 'ab', 'ab  '],
+    [{ kind: 'loose', type: 'citext' }, 'Ann', null],
+  ] as const)('tells the canonical spelling: %o of %j', (form, text, canonical) => {
+    expect(canonicalId(form, text)).toBe(canonical)
   })
 })

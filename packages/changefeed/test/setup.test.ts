@@ -69,11 +69,13 @@ describe('the PostgreSQL feed refuses to start', () => {
     await using bench = await feedBench()
     await using other = await feedBench()
     await bench.query(`SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, [bench.slot])
-    expect(await refusal(other.feed({ slot: bench.slot }))).toMatchObject({ code: 'invalid_options' })
+    expect(await refusal(other.feed({ slot: bench.slot }))).toMatchObject({ code: 'feed_slot_foreign' })
   })
 
   it('with a name that is no slot name', () => {
-    expect(() => postgresReplication({ connectionString: '', slot: 'Bad Slot' })).toThrow('no slot name')
+    expect(() => postgresReplication({ connectionString: 'postgres://db/shop', slot: 'Bad Slot' })).toThrow(
+      'not a slot name',
+    )
   })
 
   it('when it is started already', async () => {
@@ -96,7 +98,7 @@ describe('the PostgreSQL feed refuses to start', () => {
       'CREATE TABLE things (id integer PRIMARY KEY, version integer, note text)',
       { ...things, routing: ['note'] },
       'feed_replica_identity',
-      'do not carry note, by which they are assigned to topics. Run ALTER TABLE things REPLICA IDENTITY FULL',
+      'do not carry note, by which they are assigned to topics. Run ALTER TABLE public.things REPLICA IDENTITY FULL',
     ],
     [
       'when publishing would break updates',
@@ -111,7 +113,7 @@ describe('the PostgreSQL feed refuses to start', () => {
        CREATE TABLE low PARTITION OF things FOR VALUES FROM (0) TO (9); ALTER TABLE low REPLICA IDENTITY NOTHING`,
       things,
       'feed_replica_identity',
-      'ALTER TABLE low REPLICA IDENTITY FULL',
+      'ALTER TABLE public.low REPLICA IDENTITY FULL',
     ],
   ] as const) {
     it(`${what} (C7)`, async () => {

@@ -30,6 +30,7 @@ export const setupErrorCodes = [
   'feed_not_logical',
   'feed_forbidden',
   'feed_slot_in_use',
+  'feed_slot_foreign',
   'feed_slot_lost',
   'feed_table_missing',
   'feed_column_missing',

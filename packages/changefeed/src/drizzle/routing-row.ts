@@ -1,15 +1,15 @@
 import { unsent, type Row } from '../change.ts'
-import { typedValue, type TableDescription } from './table.ts'
+import { typedValue, type ColumnDescription, type TableDescription } from './table.ts'
 
 /** Thrown out of a topic function that reads a column which the source did not send. */
 export class UnsentColumn extends Error {}
 
-/** Makes rows for topic functions: each column is decoded when it is read, as they read few. */
+/** Makes rows for topic functions: a column is decoded when it is read, as few are. */
 export type RoutingRows = (row: Row) => object
 
 const rowOf = Symbol('row')
 
-/** @returns rows whose getters throw `UnsentColumn` where the source did not send the value. */
+/** @returns rows whose getters throw `UnsentColumn` for a value that the source did not send. */
 export function routingRows(description: TableDescription): RoutingRows {
   const prototype = {}
   for (const column of description.columns) {
@@ -32,26 +32,49 @@ export interface TopicFunction {
   readonly columns: readonly string[]
   /** Names of the parameters that it gives, or `null` when it cannot be run without a real row. */
   readonly names: readonly string[] | null
+  /** Parameters that are a column's value as it is. */
+  readonly passedOn: ReadonlyMap<string, ColumnDescription>
 }
 
-/** Finds out what a topic function reads and gives, by running it on a row that takes notes. */
+/** Finds out what a topic function reads and gives, by running it on rows that take notes. */
 export function examine(description: TableDescription, read: (row: never) => object): TopicFunction {
   const columns = new Set<string>()
-  const recorder = {}
-  for (const { key, name, example } of description.columns) {
-    Object.defineProperty(recorder, key, {
-      enumerable: true,
-      get(): unknown {
-        columns.add(name)
-        return example
-      },
-    })
+  const given = answerTo(description, read, (column) => {
+    columns.add(column.name)
+    return column.example
+  })
+  return {
+    columns: [...columns],
+    names: given === null ? null : Object.keys(given),
+    passedOn: passedOn(description, read),
   }
-  let names: string[] | null = null
+}
+
+function passedOn(description: TableDescription, read: (row: never) => object): Map<string, ColumnDescription> {
+  // With letters of both kinds: a function that changes them has made the id canonical itself.
+  const markOf = ({ name }: ColumnDescription): string => `Column ${name}`
+  const columns = new Map(description.columns.map((column) => [markOf(column), column]))
+  const given = answerTo(description, read, markOf) ?? {}
+  return new Map(
+    Object.entries(given).flatMap(([parameter, value]) => {
+      const column = columns.get(String(value))
+      return column === undefined ? [] : [[parameter, column]]
+    }),
+  )
+}
+
+/** What the function gives for a row of such values; `null` when it did more than read columns, and failed. */
+function answerTo(
+  description: TableDescription,
+  read: (row: never) => object,
+  valueOf: (column: ColumnDescription) => unknown,
+): object | null {
+  const row = {}
+  for (const column of description.columns)
+    Object.defineProperty(row, column.key, { enumerable: true, get: () => valueOf(column) })
   try {
-    names = Object.keys(read(recorder as never))
+    return read(row as never)
   } catch {
-    // It did more than read columns; what it read until then is known.
+    return null
   }
-  return { columns: [...columns], names }
 }

@@ -1,7 +1,7 @@
 import type { InferSelectModel, Table } from 'drizzle-orm'
 import type { Operation, Row } from '../change.ts'
-import type { ChangeRule, TopicParams } from '../rule.ts'
-import { examine, routingRows, UnsentColumn, type RoutingRows } from './routing-row.ts'
+import type { ChangeRule, ParameterColumn, TopicParams } from '../rule.ts'
+import { examine, routingRows, UnsentColumn, type RoutingRows, type TopicFunction } from './routing-row.ts'
 import { describeTable, typedRow, type Casing } from './table.ts'
 
 /** Topic parameters of a row. It must do nothing but read the row: it is run once on an empty one to see which columns it needs. */
@@ -18,6 +18,12 @@ export interface RuleOptions<T extends Table> {
    * without the columns that the database did not send.
    */
   data?: (row: InferSelectModel<T>) => unknown
+  /**
+   * `false`: the columns that `params` reads never change once a row is there, as the customer of an order. Then REPLICA IDENTITY FULL is
+   * not needed for them; a primary key suffices. A deleted row does not carry them, so a deletion reloads every live topic of the route.
+   * Default `true`: a row that moves reaches the topic that it leaves and the one that it enters.
+   */
+  moves?: boolean
   /** The `casing` that `drizzle()` is given, for columns that the table's definition does not name. Default: the key is the name. */
   casing?: Casing
 }
@@ -27,7 +33,7 @@ export interface RuleOptions<T extends Table> {
  *
  * @param params the topic's parameters of a row. Default: none, as for a topic without parameters. A log topic needs all of its
  *   parameters. A value topic may get fewer: every topic that has these loads again, as all orders of a shop whose name changes.
- * @throws CrossfadeError `invalid_options` when `table` is no Drizzle table.
+ * @throws CrossfadeError `invalid_options` when `table` is not a Drizzle table.
  */
 export function changes<T extends Table, Name extends string = never>(
   table: T,
@@ -65,16 +71,16 @@ export function deletes<T extends Table, Name extends string = never>(
 }
 
 /**
- * For a log topic: rows that are edited, deleted or moved elsewhere, of which no event tells. Its clients read the endpoint again, all of
- * them at once, so this is for what happens now and then.
+ * For a log topic: rows that are edited, deleted or moved, which no event can express. Its clients read the endpoint again, all at
+ * once, so this is for changes that are rare.
  *
  * @param params as for `changes`. A row that moves reaches the topic that it leaves and the one that it enters.
- * @throws CrossfadeError `invalid_options` when `table` is no Drizzle table.
+ * @throws CrossfadeError `invalid_options` when `table` is not a Drizzle table.
  */
 export function rewrites<T extends Table, Name extends string = never>(
   table: T,
   params?: ParamsOf<T, Name>,
-  options: Pick<RuleOptions<T>, 'casing'> = {},
+  options: Pick<RuleOptions<T>, 'casing' | 'moves'> = {},
 ): ChangeRule<Name> {
   return routing(table, ['update', 'delete', 'truncate'], params, options)
 }
@@ -98,29 +104,40 @@ function ruleOf<T extends Table, Name extends string>(
   }
 }
 
-/** Which changes touch which topics, without what is said of them. */
+/** Which changes touch which topics, without the event's data. */
 function routing<T extends Table, Name extends string>(
   table: T,
   ops: readonly Operation[],
   paramsOfRow?: ParamsOf<T, Name>,
-  options: Pick<RuleOptions<T>, 'casing'> = {},
+  options: Pick<RuleOptions<T>, 'casing' | 'moves'> = {},
 ): ChangeRule<Name> {
   const description = describeTable(table, options.casing)
   const params = (paramsOfRow ?? noParams) as unknown as Params
-  const { columns, names } = examine(description, params)
+  const { columns, names, passedOn } = examine(description, params)
   const rows = routingRows(description)
+  const { moves = true } = options
+  // A new row has no image before it.
+  const needsOldRow = moves && ops.some((op) => op === 'update' || op === 'delete')
   return {
     table: {
       schema: description.schema,
       name: description.name,
       columns: description.columns.map((column) => column.name),
-      // A new row has no image before it.
-      routing: ops.some((op) => op === 'update' || op === 'delete') ? columns : [],
+      routing: needsOldRow ? columns : [],
     },
     ops,
+    moves,
+    parameters: looseParameters(passedOn),
     ...(names === null ? {} : { names: names as Name[] }),
-    params: (row) => topicParams(params, rows, row) as TopicParams<Name>,
+    params: (row) => topicParams(params, rows, row),
   }
+}
+
+/** Parameters for which one row has several names. */
+function looseParameters(passedOn: TopicFunction['passedOn']): ParameterColumn[] {
+  return [...passedOn].flatMap(([parameter, { name, idForm }]) =>
+    idForm === null ? [] : [{ parameter, column: name, form: idForm }],
+  )
 }
 
 /** JSON has no bigint, and a number would lose digits. */
@@ -133,7 +150,7 @@ function withoutBigint(value: unknown): unknown {
   return typeof value === 'bigint' ? String(value) : value
 }
 
-/** A function that needs a column which was not sent concerns every topic, lest one be missed. */
+/** Where a column that the function needs was not sent, the change concerns every topic: none may be missed. */
 function topicParams(params: Params, rows: RoutingRows, row: Row): TopicParams {
   try {
     return Object.fromEntries(Object.entries(params(rows(row))).map(([name, value]) => [name, String(value)]))

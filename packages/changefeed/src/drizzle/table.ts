@@ -1,7 +1,9 @@
 import { CrossfadeError } from '@crossfade/protocol'
 import { getTableColumns, getTableName, is, Table } from 'drizzle-orm'
 import { unsent, type Row } from '../change.ts'
+import type { IdForm } from '../rule.ts'
 import { decoderOf, type Decoder } from './decoder.ts'
+import { idFormOf } from './id-form.ts'
 
 /** One column: its TypeScript key, its SQL name, and how its value becomes the type that Drizzle infers. */
 export interface ColumnDescription {
@@ -10,6 +12,8 @@ export interface ColumnDescription {
   readonly decode: Decoder
   /** A value of the type that Drizzle infers, for running a topic function before there is a row. */
   readonly example: unknown
+  /** How the database compares its values; `null`: as text. */
+  readonly idForm: IdForm | null
 }
 
 /** What a rule needs to know of a Drizzle table. */
@@ -24,7 +28,7 @@ export type Casing = 'snake_case' | 'camelCase'
 
 const schemaSymbol = Symbol.for('drizzle:Schema')
 
-/** @throws CrossfadeError `invalid_options` when this is no Drizzle table. */
+/** @throws CrossfadeError `invalid_options` when this is not a Drizzle table. */
 export function describeTable(table: Table, casing?: Casing): TableDescription {
   if (!is(table, Table)) {
     throw new CrossfadeError('invalid_options', 'A rule needs a Drizzle table, such as pgTable("orders", { … }).')
@@ -38,6 +42,7 @@ export function describeTable(table: Table, casing?: Casing): TableDescription {
       name: casing !== undefined && column.keyAsName ? cased(key, casing) : column.name,
       decode: decoderOf(column),
       example: exampleOf(column.dataType),
+      idForm: idFormOf(column),
     })),
   }
 }

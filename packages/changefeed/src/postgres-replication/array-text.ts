@@ -3,7 +3,7 @@ import { CrossfadeError } from '@crossfade/protocol'
 /**
  * Reads PostgreSQL's text form of an array: `{1,NULL,"a,b",{…}}`, also with bounds before it (manual, "Array Input and Output Syntax").
  *
- * @throws CrossfadeError `malformed` when it is no array.
+ * @throws CrossfadeError `malformed` when it is not an array.
  */
 export function parseArray(text: string, decode: (element: string) => unknown): unknown[] {
   const start = text.startsWith('[') ? text.indexOf('=') + 1 : 0

@@ -22,11 +22,11 @@ export interface DeliveryPort {
   /** Resolves when a fresh read sees the transaction. */
   visible(xid: number): Promise<void>
   sink(batch: ChangeBatch): Promise<void>
-  /** The sink has taken it, or there was nothing to take. */
+  /** The sink has taken it, or there was nothing to send it. */
   handled(delivery: Delivery): void
   /** The sink rejected; the same batch comes again. */
   failed(error: unknown): void
-  /** So much waits now. */
+  /** How many bytes wait now. */
   waiting(bytes: number): void
 }
 
@@ -38,7 +38,7 @@ interface Waiting {
 const firstRetryMs = 50
 const retryCapMs = 5_000
 
-/** Hands transactions to the sink one after the other; a sink that fails gets the same batch again, never the next. */
+/** Hands transactions to the sink one after another. A sink that fails gets the same batch again, never the next. */
 export class DeliveryQueue {
   readonly #port: DeliveryPort
   readonly #queue: Waiting[] = []
@@ -95,7 +95,7 @@ export class DeliveryQueue {
       try {
         if (delivery.part === 0 && delivery.gap === undefined) await this.#port.visible(delivery.xid)
         if (signal.aborted) return false
-        if (isWorthTelling(delivery)) await this.#port.sink(batchOf(delivery, this.#port.source))
+        if (mustReachSink(delivery)) await this.#port.sink(batchOf(delivery, this.#port.source))
         return true
       } catch (error) {
         if (signal.aborted) return false
@@ -110,8 +110,8 @@ export class DeliveryQueue {
 
 const isWhole = ({ part, endLsn }: Delivery): boolean => part === 0 && endLsn !== null
 
-/** The last part of a large transaction is told even when it is empty: it says that there is no more. */
-function isWorthTelling(delivery: Delivery): boolean {
+/** The last part of a large transaction goes to the sink even when it is empty: it says that no more follows. */
+function mustReachSink(delivery: Delivery): boolean {
   return delivery.changes.length > 0 || delivery.gap !== undefined || !isWhole(delivery)
 }
 

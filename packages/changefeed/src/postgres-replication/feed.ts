@@ -1,103 +1,66 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { CrossfadeError } from '@crossfade/protocol'
 import type { ChangeBatch, Position } from '../change.ts'
-import type { ChangeFeed, FeedStatus, WatchedTable } from '../change-feed.ts'
+import type { ChangeFeed, FeedStart, FeedState, FeedStatus, WatchedTable } from '../change-feed.ts'
 import { explainError } from './explain-error.ts'
-import type { FeedLogger } from './feed-logger.ts'
+import { feedOptions, type FeedOptions, type PostgresReplicationOptions } from './feed-options.ts'
+import { lossOf } from './lost-changes.ts'
 import { positionOf } from './lsn.ts'
-import { lose, type Progress } from './progress.ts'
+import { recordGap, type Progress } from './progress.ts'
 import { setUp, type SetupResult } from './setup.ts'
 import { SideConnection } from './side-connection.ts'
-import { StreamSession, type StreamOptions } from './stream-session.ts'
-
-/** Options of {@link postgresReplication}. */
-export interface PostgresReplicationOptions {
-  /** A direct connection: poolers do not carry replication. */
-  connectionString: string
-  /** Name of the replication slot: lower-case letters, digits and `_`. One process at a time reads it. */
-  slot: string
-  /** Name of the publication. Default: the slot's name. */
-  publication?: string
-  /** How often a heartbeat travels through the database, ms. Default 10 s. */
-  heartbeatMs?: number
-  /** Hold each transaction until a fresh read sees it. Default true; turn it off only for a consumer that never reads the database. */
-  visibilityGate?: boolean
-  /** Transactions with more changes come in parts of this size, or of about 4 MiB. Default 10,000. */
-  maxTransactionChanges?: number
-  /** Bytes that may wait for the sink before the database is made to wait. Default 16 MiB. */
-  maxBufferedBytes?: number
-  /** How long to wait for a slot that another process holds, ms. Default 10 s. */
-  slotWaitMs?: number
-  /** What to do when the slot is gone, or was read by somebody else: go on with a batch that says `gap`, or stop with `feed_slot_lost`. Default `gap`. */
-  onLostSlot?: 'gap' | 'fail'
-  /** Default: warnings and errors to the console. */
-  logger?: FeedLogger
-}
-
-const defaults = {
-  heartbeatMs: 10_000,
-  visibilityGate: true,
-  maxTransactionChanges: 10_000,
-  maxBufferedBytes: 16 * 1024 * 1024,
-  slotWaitMs: 10_000,
-  onLostSlot: 'gap',
-} as const
-
-const quiet: FeedLogger = {
-  info: () => {},
-  warn: (message) => console.warn(message),
-  error: (message) => console.error(message),
-}
+import { releaseSlot } from './slot-claim.ts'
+import { StreamSession } from './stream-session.ts'
 
 /**
  * Follows a PostgreSQL database (14 or newer) by logical replication with pgoutput.
  *
  * Each transaction is acknowledged, by exactly the end of its commit record, after the sink has taken it. Its position is the place of
  * its commit record, also for the parts of a large one, which come before the end of that record is known. Lost connections are made
- * again for ever. A table that is dropped, renamed or loses a column while it is followed is told in `status().lastError` and to the
+ * again for ever. A table that is dropped, renamed or loses a column while it is followed is reported in `status().lastError` and to the
  * logger; the others go on.
  *
- * @returns a feed whose `start` rejects with a CrossfadeError that names the setting to change: `feed_unavailable`, `feed_not_logical`,
- * `feed_forbidden`, `feed_slot_in_use`, `feed_slot_lost`, `feed_table_missing`, `feed_column_missing`, `feed_replica_identity`.
+ * One process at a time follows a slot. Others stand by if `start` lets them, and look twice a second whether it is free; the running
+ * one's publication and slot are not touched before.
+ *
+ * @returns a feed whose `start` rejects with a CrossfadeError that names what to change: `feed_unavailable`, `feed_not_logical`,
+ * `feed_forbidden`, `feed_slot_in_use`, `feed_slot_foreign`, `feed_slot_lost`, `feed_table_missing`, `feed_column_missing`,
+ * `feed_replica_identity`; with `invalid_options` when it is started already or the package pg is not installed.
  * @throws CrossfadeError `invalid_options`
  */
 export function postgresReplication(options: PostgresReplicationOptions): ChangeFeed {
-  if (!/^[a-z0-9_]{1,63}$/.test(options.slot)) {
-    throw new CrossfadeError(
-      'invalid_options',
-      `"${options.slot}" is no slot name: use up to 63 lower-case letters, digits and underscores.`,
-    )
-  }
-  return new PostgresReplicationFeed({ ...defaults, publication: options.slot, logger: quiet, ...given(options) })
-}
-
-/** An option that is `undefined` is one that was not given. */
-function given(options: PostgresReplicationOptions): PostgresReplicationOptions {
-  return Object.fromEntries(
-    Object.entries(options).filter(([, value]) => value !== undefined),
-  ) as unknown as PostgresReplicationOptions
+  return new PostgresReplicationFeed(feedOptions(options))
 }
 
 const firstRetryMs = 100
 const retryCapMs = 10_000
-/** A session that lived so long was well: the next attempt comes soon. */
-const wellMs = 5_000
+/** A session that lived so long counts as healthy: the next attempt comes soon. */
+const healthyAfterMs = 5_000
 /** How long `stop` waits for the sink. */
 const stopGraceMs = 2_000
 
+/** Settles the promise of `start`, once. */
+interface Starting {
+  readonly resolve: () => void
+  readonly reject: (error: CrossfadeError) => void
+}
+
 class PostgresReplicationFeed implements ChangeFeed {
-  readonly #options: StreamOptions
+  readonly #options: FeedOptions
   readonly #problems = new Map<string, string>()
   readonly #progress: Progress = { source: null, position: null, acknowledged: 0n, continues: false, gap: null }
+  readonly #listeners = new Set<(state: FeedState) => void>()
   #watched: readonly WatchedTable[] = []
   #sink: (batch: ChangeBatch) => Promise<void> = () => Promise.resolve()
+  #standby = false
   #session: StreamSession | null = null
   #side: SideConnection | null = null
-  #state: FeedStatus['state'] = 'stopped'
+  #state: FeedState = 'stopped'
+  #hasStreamed = false
   #stopping = new AbortController()
   #running: Promise<void> = Promise.resolve()
 
-  constructor(options: StreamOptions) {
+  constructor(options: FeedOptions) {
     this.#options = options
   }
 
@@ -105,26 +68,21 @@ class PostgresReplicationFeed implements ChangeFeed {
     this.#watched = tables
   }
 
-  async start(sink: (batch: ChangeBatch) => Promise<void>, from?: Position): Promise<void> {
+  async start(sink: (batch: ChangeBatch) => Promise<void>, { from, standby = false }: FeedStart = {}): Promise<void> {
     if (this.#state !== 'stopped') throw new CrossfadeError('invalid_options', 'The feed is started already.')
     this.#sink = sink
-    this.#state = 'starting'
+    this.#standby = standby
+    this.#hasStreamed = false
     this.#stopping = new AbortController()
     if (from !== undefined) Object.assign(this.#progress, { position: from, continues: true })
-    try {
-      await this.#open(true)
-    } catch (error) {
-      this.#state = 'stopped'
-      if (this.#stopping.signal.aborted) {
-        throw new CrossfadeError('feed_stopped', 'The feed was stopped while it started.', { cause: error })
-      }
-      throw explainError(error, this.#options)
-    }
-    this.#running = this.#keepRunning()
+    this.#become('starting')
+    await new Promise<void>((resolve, reject) => {
+      this.#running = this.#run({ resolve, reject })
+    })
   }
 
   async stop(): Promise<void> {
-    this.#state = 'stopped'
+    this.#become('stopped')
     this.#stopping.abort()
     await this.#release(stopGraceMs)
     await this.#running
@@ -147,38 +105,121 @@ class PostgresReplicationFeed implements ChangeFeed {
     }
   }
 
-  /** @param isFirst a table that cannot be followed is an error; later it is told, and the others go on. */
-  async #open(isFirst: boolean): Promise<void> {
-    const { connectionString, slot, publication, logger } = this.#options
-    this.#side = await SideConnection.open(connectionString, slot)
-    const onTable = (name: string, error: CrossfadeError | null): void =>
-      this.#problem(`table ${name}`, error?.message ?? null)
+  onState(listener: (state: FeedState) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  #become(state: FeedState): void {
+    // What is still under way when the feed is stopped does not bring it back.
+    if (this.#state === state || (this.#stopping.signal.aborted && state !== 'stopped')) return
+    this.#state = state
+    for (const listener of this.#listeners) listener(state)
+  }
+
+  /** Opens one session after the other until stopped. What fails before `start` has resolved rejects it; later it is tried again. */
+  async #run(starting: Starting): Promise<void> {
+    const { signal } = this.#stopping
+    let isStarted = false
+    const started = (): void => {
+      isStarted = true
+      starting.resolve()
+    }
+    for (let failures = 0; !signal.aborted;) {
+      try {
+        const session = await this.#open(started)
+        started()
+        failures = await this.#untilEnded(session, failures)
+      } catch (error) {
+        const explained = explainError(error, this.#options)
+        if (signal.aborted) break
+        if (!isStarted || isHopeless(explained)) {
+          this.#problem('connection', isStarted ? explained.message : null)
+          this.#become('stopped')
+          starting.reject(explained)
+          return
+        }
+        this.#become('reconnecting')
+        this.#problem('connection', explained.message)
+        failures += 1
+      }
+      if (!signal.aborted) await this.#backOff(failures)
+    }
+    starting.reject(new CrossfadeError('feed_stopped', 'The feed was stopped while it started.'))
+  }
+
+  /** @returns how many sessions in a row have failed. */
+  async #untilEnded(session: StreamSession, failures: number): Promise<number> {
+    const openedAt = performance.now()
+    const reason = await session.ended
+    if (this.#stopping.signal.aborted) return 0
+    this.#become('reconnecting')
+    this.#problem('connection', `The replication stream ended and is opened again: ${reason.message}`)
+    await this.#release()
+    return performance.now() - openedAt > healthyAfterMs ? 0 : failures + 1
+  }
+
+  async #backOff(failures: number): Promise<void> {
+    const capMs = Math.min(retryCapMs, firstRetryMs * 2 ** failures)
+    await pause(Math.random() * capMs, undefined, { signal: this.#stopping.signal }).catch(() => {})
+  }
+
+  /** @param started called when the feed stands by. */
+  async #open(started: () => void): Promise<StreamSession> {
+    const { connectionString, slot } = this.#options
+    const { signal } = this.#stopping
+    const side = await SideConnection.open({ connectionString, slot, stopping: signal })
+    this.#side = side
     try {
-      const tables = this.#watched
-      const setup = await setUp(this.#side.client, {
-        slot,
-        publication,
-        tables,
-        logger,
-        onTable: isFirst ? null : onTable,
-      })
-      this.#judge(setup, isFirst)
-      this.#session = await StreamSession.open(this.#options, {
-        side: this.#side,
-        watched: tables,
+      signal.throwIfAborted()
+      const setup = await this.#setUp(side, started)
+      signal.throwIfAborted()
+      this.#judge(setup)
+      const session = await StreamSession.open(this.#options, {
+        side,
+        watched: this.#watched,
         tables: setup.tables,
         confirmed: setup.slot.confirmed,
         progress: this.#progress,
-        stopping: this.#stopping.signal,
+        stopping: signal,
         sink: (batch) => this.#sink(batch),
         problem: (name, message) => this.#problem(name, message),
       })
+      this.#session = session
+      await releaseSlot(side.client, slot)
+      signal.throwIfAborted()
+      this.#hasStreamed = true
+      this.#problem('connection', null)
+      this.#become('streaming')
+      return session
     } catch (error) {
-      await this.#release()
+      await this.#release(signal.aborted ? stopGraceMs : undefined)
       throw error
     }
-    if (this.#stopping.signal.aborted) await this.#release(stopGraceMs)
-    else this.#state = 'streaming'
+  }
+
+  #setUp(side: SideConnection, started: () => void): Promise<SetupResult> {
+    const { slot, publication, logger, slotWaitMs } = this.#options
+    const onTable = (name: string, error: CrossfadeError | null): void =>
+      this.#problem(`table ${name}`, error?.message ?? null)
+    return setUp(side.client, {
+      slot,
+      publication,
+      tables: this.#watched,
+      logger,
+      // A table that was well and is not any more does not end the stream of the others.
+      onTable: this.#hasStreamed ? onTable : null,
+      standby: this.#standby,
+      waitMs: slotWaitMs,
+      stopping: this.#stopping.signal,
+      onHeld: (holder) => {
+        if (!this.#standby) return
+        logger.info(`Another process follows the replication slot "${slot}" (${holder}); this one stands by.`)
+        this.#problem('connection', null)
+        this.#become('standby')
+        started()
+      },
+    })
   }
 
   /**
@@ -186,9 +227,9 @@ class PostgresReplicationFeed implements ChangeFeed {
    *
    * @throws CrossfadeError `feed_slot_lost`
    */
-  #judge({ source, slot, added }: SetupResult, isFirst: boolean): void {
+  #judge({ source, slot, added }: SetupResult): void {
     const progress = this.#progress
-    const reason = lossOf(progress, { source, slot, added: isFirst ? [] : added })
+    const reason = lossOf(progress, { source, slot, added: this.#hasStreamed ? added : [] })
     Object.assign(progress, { source, continues: true })
     if (reason === null) return
     if (this.#options.onLostSlot === 'fail') {
@@ -198,41 +239,7 @@ class PostgresReplicationFeed implements ChangeFeed {
       )
     }
     this.#options.logger.warn(`Changes were lost: ${reason}; all topics are told.`)
-    lose(progress, reason)
-  }
-
-  /** Waits for each session to end and opens the next, until stopped. */
-  async #keepRunning(): Promise<void> {
-    for (let failures = 0; this.#session !== null && !this.#stopping.signal.aborted;) {
-      const openedAt = performance.now()
-      const reason = await this.#session.ended
-      if (this.#stopping.signal.aborted) return
-      this.#state = 'reconnecting'
-      this.#problem('connection', `The replication stream ended and is opened again: ${reason.message}`)
-      await this.#release()
-      failures = performance.now() - openedAt > wellMs ? 0 : failures + 1
-      await this.#reopen(failures)
-    }
-  }
-
-  async #reopen(failuresBefore: number): Promise<void> {
-    for (let failures = failuresBefore; !this.#stopping.signal.aborted; failures++) {
-      const capMs = Math.min(retryCapMs, firstRetryMs * 2 ** failures)
-      await pause(Math.random() * capMs, undefined, { signal: this.#stopping.signal }).catch(() => {})
-      if (this.#stopping.signal.aborted) return
-      try {
-        await this.#open(false)
-        this.#problem('connection', null)
-        return
-      } catch (error) {
-        const explained = explainError(error, this.#options)
-        this.#problem('connection', explained.message)
-        if (explained.code === 'feed_slot_lost') {
-          this.#state = 'stopped'
-          return
-        }
-      }
-    }
+    recordGap(progress, reason)
   }
 
   async #release(graceMs?: number): Promise<void> {
@@ -257,16 +264,5 @@ class PostgresReplicationFeed implements ChangeFeed {
   }
 }
 
-/** Why changes since the last handled one may be missing from the stream; `null`: they are all there. */
-function lossOf(
-  progress: Progress,
-  { source, slot, added }: Pick<SetupResult, 'source' | 'slot' | 'added'>,
-): string | null {
-  if (progress.source !== null && progress.source !== source)
-    return `the database is ${source} and was ${progress.source}`
-  if (slot.made !== null) return progress.continues ? slot.made : null
-  if (progress.acknowledged > 0n && slot.confirmed > progress.acknowledged) {
-    return 'another process has read the replication slot'
-  }
-  return added.length > 0 ? `${added.join(', ')} was not published for a while` : null
-}
+/** No further attempt can help: what was lost stays lost. */
+const isHopeless = (error: CrossfadeError): boolean => error.code === 'feed_slot_lost'

@@ -4,16 +4,16 @@ import type { Lsn } from './lsn.ts'
 export interface HeartbeatPort {
   /** Sends a beat through the database's log. */
   send(content: string): Promise<Lsn>
-  /** The log reaches up to here. */
+  /** The log is now known to reach up to here. */
   reached(lsn: Lsn): void
-  /** Nothing can come in, as the sink is behind. */
+  /** Nothing is read from the stream, because the sink is behind. */
   isPaused(): boolean
-  /** Nothing came in for so long that the connection counts as dead, or a beat could not be sent. */
+  /** The connection counts as dead: nothing came in for too long, or a beat could not be sent. */
   dead(reason: Error): void
 }
 
 const silentBeats = 3
-/** However quick the beats are, a busy machine gets so long, ms. */
+/** The shortest silence that counts, ms, however frequent the beats: a busy machine needs time. */
 const minSilenceMs = 2_000
 
 /**
@@ -27,7 +27,7 @@ export class Heartbeat {
   #timer: NodeJS.Timeout | null = null
   #count = 0
   #sentAt: number | null = null
-  /** Beats since something was heard. Counted in beats, not in ms: a process that was asleep must read its socket before it judges. */
+  /** Beats since something came in. Counted in beats, not in ms, so that a process that was suspended reads its socket before it judges. */
   #silent = 0
   #heardAt: number = performance.now()
 
@@ -75,7 +75,7 @@ export class Heartbeat {
       this.#port.dead(new Error(`nothing came through the replication stream for ${silenceMs} ms`))
       return
     }
-    // One on its way is enough.
+    // One beat under way is enough.
     if (this.#sentAt === null) void this.#send()
   }
 

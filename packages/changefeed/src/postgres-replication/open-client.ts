@@ -4,7 +4,8 @@ import { loadPg } from './load-pg.ts'
 /** The settings under which column values are written as text. */
 const settings = '-c datestyle=ISO -c intervalstyle=postgres -c timezone=UTC -c extra_float_digits=3'
 
-const connectMs = 10_000
+/** How long the database may take to answer, ms. */
+export const answerMs = 10_000
 
 /** The parts of pg's connection that a replication stream uses. */
 export interface RawConnection {
@@ -20,23 +21,39 @@ export interface RawConnection {
 export const rawConnection = (client: Client): RawConnection =>
   (client as unknown as { connection: RawConnection }).connection
 
-/** Connects; `slot` names the connection in pg_stat_activity. */
+/** What a connection is opened with. */
+export interface Opening {
+  readonly connectionString: string
+  /** Names the connection in pg_stat_activity. */
+  readonly slot: string
+  /** Gives the attempt up, however long the database would hang. */
+  readonly stopping: AbortSignal
+}
+
+/** Connects, or fails within {@link answerMs}. */
 export async function openClient(
-  connectionString: string,
-  slot: string,
+  { connectionString, slot, stopping }: Opening,
   extra: ClientConfig & { replication?: 'database' } = {},
 ): Promise<Client> {
   const pg = await loadPg()
+  stopping.throwIfAborted()
   const client = new pg.Client({
     connectionString,
     options: settings,
     application_name: `crossfade ${slot}`,
     keepAlive: true,
-    connectionTimeoutMillis: connectMs,
+    keepAliveInitialDelayMillis: answerMs,
+    connectionTimeoutMillis: answerMs,
     ...extra,
   })
   // An error event that nobody hears would end the process.
   client.on('error', () => {})
-  await client.connect()
+  const giveUp = (): void => rawConnection(client).stream.destroy()
+  stopping.addEventListener('abort', giveUp, { once: true })
+  try {
+    await client.connect()
+  } finally {
+    stopping.removeEventListener('abort', giveUp)
+  }
   return client
 }

@@ -9,19 +9,19 @@ export interface Progress {
   position: Position | null
   /** The highest acknowledgement sent on this slot. */
   acknowledged: Lsn
-  /** Someone counts on what happened before: a slot made anew is a gap. */
+  /** Somebody relies on the changes from before, so a slot that is created anew means a gap. */
   continues: boolean
-  /** A gap that the sink was not told of yet. */
+  /** A gap of which the sink has not been told yet. */
   gap: string | null
 }
 
-/** Notes that a transaction is handled. One that came again, only to be acknowledged, does not take the position back. */
+/** Notes that a transaction is handled. One that came again, only to be acknowledged, does not move the position back. */
 export function advance(progress: Progress, position: Position): void {
   if (progress.position === null || position > progress.position) progress.position = position
 }
 
-/** Notes that changes are lost: positions of the old source say nothing about the new one. */
-export function lose(progress: Progress, reason: string): void {
+/** Notes that changes are lost. Positions of the old source say nothing about the new one. */
+export function recordGap(progress: Progress, reason: string): void {
   progress.gap = reason
   progress.position = null
   progress.acknowledged = 0n

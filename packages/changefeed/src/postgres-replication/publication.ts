@@ -51,7 +51,7 @@ export async function ensurePublication(
   return { isNew: false, added }
 }
 
-/** Those of the tables that exist and are not published: dropped and made anew, or taken out by somebody. */
+/** Those of the tables that exist and are not published: dropped and created again, or taken out by somebody. */
 export async function unpublished(
   client: Client,
   publication: string,

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Client } from 'pg'
 import type { Lsn } from './lsn.ts'
-import { openClient, rawConnection, type RawConnection } from './open-client.ts'
+import { answerMs, openClient, rawConnection, type Opening, type RawConnection } from './open-client.ts'
 
 /** What the stream brings. */
 export interface ReplicationListener {
@@ -38,14 +38,13 @@ export class ReplicationConnection {
    * @throws what PostgreSQL says, such as code 55006 when another process has the slot.
    */
   static async open(
-    connectionString: string,
-    { slot, publication }: { slot: string; publication: string },
+    opening: Opening & { readonly publication: string },
     listener: ReplicationListener,
   ): Promise<ReplicationConnection> {
-    const client = await openClient(connectionString, slot, { replication: 'database' })
+    const client = await openClient(opening, { replication: 'database' })
     const connection = new ReplicationConnection(client, listener)
     try {
-      await connection.#start(slot, publication)
+      await connection.#start(opening)
     } catch (error) {
       rawConnection(client).end()
       throw error
@@ -84,7 +83,7 @@ export class ReplicationConnection {
     this.#raw.stream.destroy()
   }
 
-  async #start(slot: string, publication: string): Promise<void> {
+  async #start({ slot, publication, stopping }: Opening & { readonly publication: string }): Promise<void> {
     const started = new Promise<void>((resolve) => this.#raw.once('replicationStart', resolve))
     const names = `'"${publication.replaceAll('"', '""').replaceAll(`'`, `''`)}"'`
     const command = `START_REPLICATION SLOT "${slot}" LOGICAL 0/0 (proto_version '1', publication_names ${names}, messages 'true')`
@@ -93,7 +92,15 @@ export class ReplicationConnection {
       throw new Error('the server ended the replication stream')
     })
     refused.catch((error: Error) => this.#client.emit('error', error))
-    await Promise.race([started, refused])
+    const answered = new AbortController()
+    const silent = pause(answerMs, undefined, { signal: AbortSignal.any([answered.signal, stopping]) }).then(() => {
+      throw new Error(`the server did not start the replication stream within ${answerMs} ms`)
+    })
+    try {
+      await Promise.race([started, refused, silent])
+    } finally {
+      answered.abort()
+    }
   }
 }
 

@@ -11,7 +11,7 @@ export type RowMessage = PgoutputMessage & { kind: 'insert' | 'update' | 'delete
 interface Shape {
   readonly table: string
   readonly columns: readonly { readonly name: string; readonly isKey: boolean; readonly decode: TypeDecoder | null }[]
-  /** Columns that rules read and the table has no more: they count as not sent. */
+  /** Columns that rules read and the table no longer has: they count as not sent. */
   readonly absent: readonly string[]
 }
 
@@ -21,7 +21,7 @@ export class RowReader {
   readonly #tables: TableSet
   readonly #onShape: (table: string, absent: readonly string[]) => void
 
-  /** @param onShape hears the columns that a table lacks, each time it is announced; none is good news. */
+  /** @param onShape called with the columns that a table lacks each time the stream describes it; with none when all are there. */
   constructor(tables: TableSet, onShape: (table: string, absent: readonly string[]) => void) {
     this.#tables = tables
     this.#onShape = onShape
@@ -78,7 +78,7 @@ function rowOf(shape: Shape, values: Tuple): MutableRow {
   return row
 }
 
-/** An old image that holds only the key has null in the other columns: they were not sent. */
+/** In an old image that holds only the key the other columns are null, but they were not sent. */
 function oldRow(shape: Shape, old: OldTuple): MutableRow {
   const row = rowOf(shape, old.values)
   if (old.keyOnly) for (const column of shape.columns) if (!column.isKey) row[column.name] = unsent
@@ -96,7 +96,7 @@ function decoded(decode: TypeDecoder | null, value: Tuple[number] | undefined): 
   return typeof value === 'string' && decode !== null ? decode(value) : value
 }
 
-/** What did not change and was not sent again is in the old image, when that is whole. */
+/** A value that did not change and was not sent again is in the old image, if that is whole. */
 function complete(after: MutableRow, before: Row): void {
   for (const name of Object.keys(after)) if (after[name] === unsent && name in before) after[name] = before[name]
 }

@@ -1,19 +1,22 @@
-import { CrossfadeError } from '@crossfade/protocol'
+import type { CrossfadeError } from '@crossfade/protocol'
 import type { Client } from 'pg'
 import type { WatchedTable } from '../change-feed.ts'
 import type { FeedLogger } from './feed-logger.ts'
-import { requireServer, requireTable } from './preflight.ts'
+import { requireServer } from './preflight.ts'
 import { ensurePublication } from './publication.ts'
-import { ensureSlot, type Slot } from './slot.ts'
+import { claimSlot, type ClaimOptions } from './slot-claim.ts'
+import { ensureSlot, findSlot, type Slot } from './slot.ts'
+import { checkTable } from './table-check.ts'
+import { isAny, tableError, type TableComplaint } from './table-complaints.ts'
 import { TableSet, tableName } from './table-set.ts'
 
 /** What the set-up needs to know. */
-export interface SetupOptions {
+export interface SetupOptions extends ClaimOptions {
   readonly slot: string
   readonly publication: string
   readonly tables: readonly WatchedTable[]
   readonly logger: FeedLogger
-  /** `null`: a table that cannot be followed is an error. Else it is told, with `null` when it is well, and the others are followed. */
+  /** `null`: a table that cannot be followed is an error. Otherwise it is reported here, `null` when it is well, and the others are followed. */
   readonly onTable: ((table: string, error: CrossfadeError | null) => void) | null
 }
 
@@ -27,35 +30,54 @@ export interface SetupResult {
 }
 
 /**
- * Checks that the database can be followed, and makes the publication and the slot, in this order: the slot's stream may not begin
- * before its publication.
+ * Checks that the database can be followed, claims the slot, and then creates what is missing: first the publication, then the slot,
+ * whose stream may not begin before its publication. Until the claim nothing is changed.
  *
- * @throws CrossfadeError `feed_not_logical`, `feed_forbidden`, `feed_table_missing`, `feed_column_missing`, `feed_replica_identity`
+ * @throws CrossfadeError `feed_not_logical`, `feed_forbidden`, `feed_table_missing`, `feed_column_missing`, `feed_replica_identity`,
+ * `feed_slot_in_use`, `feed_slot_foreign`
  */
 export async function setUp(client: Client, options: SetupOptions): Promise<SetupResult> {
   await requireServer(client)
-  const tables = new TableSet(options.tables)
-  const followed = await checkTables(client, options, tables)
+  // Somebody else's slot never becomes free for us.
+  await findSlot(client, options.slot)
+  const { tables, followed } = await checkWhileWaiting(client, options)
   const { isNew, added } = await ensurePublication(client, options.publication, followed)
   const slot = await ensureSlot(client, options.slot, isNew, options.logger)
   return { source: await sourceOf(client, options.slot), slot, tables, added }
 }
 
-async function checkTables(client: Client, options: SetupOptions, tables: TableSet): Promise<WatchedTable[]> {
-  const followed: WatchedTable[] = []
-  for (const table of options.tables) {
-    try {
-      tables.identify(table, await requireTable(client, table))
-      followed.push(table)
-      options.onTable?.(tableName(table), null)
-    } catch (error) {
-      if (options.onTable === null || !(error instanceof CrossfadeError)) throw error
-      options.onTable(tableName(table), error)
-      // Rows of a table that lacks something are read as far as they go; a table that is gone cannot be published.
-      if (error.code !== 'feed_table_missing') followed.push(table)
-    }
+interface Checked {
+  readonly tables: TableSet
+  readonly followed: readonly WatchedTable[]
+}
+
+/** What is wrong with the tables is said at once, not when the slot is free; meanwhile migrations may have run. */
+async function checkWhileWaiting(client: Client, options: SetupOptions): Promise<Checked> {
+  let hasWaited = false
+  const before = await checkTables(client, options)
+  const onHeld = (holder: string): void => {
+    hasWaited = true
+    options.onHeld(holder)
   }
-  return followed
+  await claimSlot(client, options.slot, { ...options, onHeld })
+  return hasWaited ? checkTables(client, options) : before
+}
+
+async function checkTables(client: Client, options: SetupOptions): Promise<Checked> {
+  const tables = new TableSet(options.tables)
+  const followed: WatchedTable[] = []
+  const all: TableComplaint[] = []
+  for (const table of options.tables) {
+    const { oid, complaints } = await checkTable(client, table)
+    all.push(...complaints)
+    options.onTable?.(tableName(table), isAny(complaints) ? tableError(complaints) : null)
+    // Rows of a table that lacks something are read as far as they go; a table that is gone cannot be published.
+    if (oid === null) continue
+    tables.identify(table, oid)
+    followed.push(table)
+  }
+  if (options.onTable === null && isAny(all)) throw tableError(all)
+  return { tables, followed }
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { Client } from 'pg'
-import { openClient, rawConnection } from './open-client.ts'
+import { answerMs, openClient, rawConnection, type Opening } from './open-client.ts'
 import { parseLsn, type Lsn } from './lsn.ts'
 
 /** What heartbeats are marked with in the log. */
@@ -21,8 +21,9 @@ export class SideConnection {
     })
   }
 
-  static async open(connectionString: string, slot: string): Promise<SideConnection> {
-    return new SideConnection(await openClient(connectionString, slot))
+  /** Connects. From then on each question fails that the database does not answer in time. */
+  static async open(opening: Opening): Promise<SideConnection> {
+    return new SideConnection(await openClient(opening, { query_timeout: answerMs }))
   }
 
   /** After how long without a word from us the server ends the stream, ms; 0: never. */

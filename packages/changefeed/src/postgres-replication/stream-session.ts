@@ -3,8 +3,7 @@ import type { ChangeBatch } from '../change.ts'
 import type { WatchedTable } from '../change-feed.ts'
 import { Acknowledgement } from './acknowledgement.ts'
 import { DeliveryQueue, type Delivery } from './delivery.ts'
-import { objectInUse } from './explain-error.ts'
-import type { FeedLogger } from './feed-logger.ts'
+import type { FeedOptions } from './feed-options.ts'
 import { Heartbeat } from './heartbeat.ts'
 import { positionOf, type Lsn } from './lsn.ts'
 import { advance, type Progress } from './progress.ts'
@@ -15,20 +14,6 @@ import { heartbeatPrefix, type SideConnection } from './side-connection.ts'
 import type { TableSet } from './table-set.ts'
 import { TransactionReader } from './transaction-reader.ts'
 import { VisibilityGate } from './visibility-gate.ts'
-
-/** The options of the feed with their defaults. */
-export interface StreamOptions {
-  readonly connectionString: string
-  readonly slot: string
-  readonly publication: string
-  readonly heartbeatMs: number
-  readonly visibilityGate: boolean
-  readonly maxTransactionChanges: number
-  readonly maxBufferedBytes: number
-  readonly slotWaitMs: number
-  readonly onLostSlot: 'gap' | 'fail'
-  readonly logger: FeedLogger
-}
 
 /** What one session of the stream works with. */
 export interface SessionPort {
@@ -41,20 +26,19 @@ export interface SessionPort {
   /** Where the slot stood: the place of a gap. */
   readonly confirmed: Lsn
   sink(batch: ChangeBatch): Promise<void>
-  /** Tells what is wrong under a name, or with `null` that it is well again. */
+  /** Reports what is wrong under a name, or with `null` that it is well again. */
   problem(name: string, message: string | null): void
 }
 
-/** How often the server hears that we are alive while the sink is busy, ms; at least three times within its patience. */
+/** How often the server hears from us while the sink is busy, ms; at least three times within `wal_sender_timeout`. */
 const statusMs = 5_000
 const statusesWithinPatience = 3
-/** Acknowledgements are gathered for so long, ms. */
+/** How long acknowledgements are collected before one is sent, ms. */
 const ackDelayMs = 20
-const slotRetryMs = 200
 
 /** One life of the replication connection: stream → transactions → gate → sink → acknowledgement. */
 export class StreamSession {
-  readonly #options: StreamOptions
+  readonly #options: FeedOptions
   readonly #port: SessionPort
   readonly #queue: DeliveryQueue
   readonly #reader: TransactionReader
@@ -68,7 +52,7 @@ export class StreamSession {
   /** Resolves with the reason when the session is over; it must be closed then. */
   readonly ended: Promise<Error>
 
-  private constructor(options: StreamOptions, port: SessionPort) {
+  private constructor(options: FeedOptions, port: SessionPort) {
     this.#options = options
     this.#port = port
     this.ended = new Promise((resolve) => {
@@ -102,11 +86,8 @@ export class StreamSession {
     void port.side.lost.then((reason) => this.#end(reason))
   }
 
-  /**
-   * Starts to stream; while another process holds the slot it tries again for `slotWaitMs`: the connection of one that was killed
-   * can linger.
-   */
-  static async open(options: StreamOptions, port: SessionPort): Promise<StreamSession> {
+  /** Opens the replication connection and starts to stream. */
+  static async open(options: FeedOptions, port: SessionPort): Promise<StreamSession> {
     const session = new StreamSession(options, port)
     try {
       const { gap } = port.progress
@@ -150,21 +131,16 @@ export class StreamSession {
     this.#end(new Error('the session was closed'))
   }
 
-  async #connect(): Promise<ReplicationConnection> {
-    const options = this.#options
+  #connect(): Promise<ReplicationConnection> {
+    const { connectionString, slot, publication } = this.#options
     const { stopping } = this.#port
-    for (const until = performance.now() + options.slotWaitMs; ;) {
-      try {
-        return await ReplicationConnection.open(options.connectionString, options, {
-          message: (bytes) => this.#message(bytes),
-          keepalive: (walEnd, replyWanted) => this.#keepalive(walEnd, replyWanted),
-        })
-      } catch (error) {
-        const isHeld = (error as { code?: string }).code === objectInUse
-        if (!isHeld || performance.now() > until || stopping.aborted) throw error
-        await pause(slotRetryMs, undefined, { signal: stopping })
-      }
-    }
+    return ReplicationConnection.open(
+      { connectionString, slot, publication, stopping },
+      {
+        message: (bytes) => this.#message(bytes),
+        keepalive: (walEnd, replyWanted) => this.#keepalive(walEnd, replyWanted),
+      },
+    )
   }
 
   #message(bytes: Buffer): void {
@@ -183,7 +159,7 @@ export class StreamSession {
     const { position } = this.#port.progress
     const isHandled = position !== null && positionOf(delivery.commitLsn) <= position
     if (!isHandled) this.#queue.push(delivery)
-    // Only its acknowledgement is still to come.
+    // It was handled before; only its acknowledgement is still due.
     else if (delivery.endLsn !== null) this.#queue.push({ ...delivery, changes: [], bytes: 0, part: 0 })
   }
 
@@ -202,7 +178,7 @@ export class StreamSession {
     this.#acknowledgeSoon()
   }
 
-  /** With nothing under way, all that the server has sent is handled: the log of other tables need not be kept for us (C5). */
+  /** With nothing in progress, all that the server has sent is handled: it need not keep the log of other tables for us (C5). */
   #keepalive(walEnd: Lsn, replyWanted: boolean): void {
     this.#heartbeat.heard()
     this.#acknowledgement.received(walEnd)
@@ -246,7 +222,7 @@ export class StreamSession {
     this.#port.problem(`table ${table}`, message)
   }
 
-  /** A table that was dropped and made anew, or taken out of the publication, would be silent: the next session puts it right (C8). */
+  /** A table that was dropped and created again, or taken out of the publication, would be silent. The next session repairs that (C8). */
   async #requirePublished(): Promise<void> {
     const { side, watched } = this.#port
     const missing = await unpublished(side.client, this.#options.publication, watched)

@@ -21,7 +21,7 @@ export interface TransactionListener {
   message(prefix: string, content: string): void
 }
 
-/** A part ends here whatever its number of changes. It depends on the stream alone, so that parts are the same when they come again. */
+/** A part ends at this size whatever its number of changes. It depends on the stream alone, so that a repeated transaction has the same parts. */
 const maxPartBytes = 4 * 1024 * 1024
 /** What an object costs beyond its text, roughly. */
 const changeOverheadBytes = 200

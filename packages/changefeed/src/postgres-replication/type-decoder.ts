@@ -7,7 +7,7 @@ const json: TypeDecoder = (text) => JSON.parse(text) as unknown
 const bytes: TypeDecoder = (text) => Buffer.from(text.slice(2), 'hex')
 const truth: TypeDecoder = (text) => text === 't'
 
-/** By the number of a built-in type (pg_type.dat). What is missing stays text: int8 and numeric, lest a digit be lost, and all times. */
+/** By the number of a built-in type (pg_type.dat). All others stay text: int8 and numeric, which would lose digits, and times. */
 const scalars: Readonly<Record<number, TypeDecoder>> = {
   16: truth,
   17: bytes,
