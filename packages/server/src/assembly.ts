@@ -11,9 +11,9 @@ import { TopicCounter } from './connections/topic-counter.ts'
 import { FlushCycle } from './delivery/flush-cycle.ts'
 import { EndpointRunner } from './endpoints/endpoint-runner.ts'
 import type { TopicRegistry } from './endpoints/registry.ts'
-import { urlOfTopic } from './endpoints/topic-address.ts'
+import { RunDiagnosis, serviceName } from './endpoints/run-diagnosis.ts'
+import { RunLog } from './endpoints/run-log.ts'
 import { Authenticator } from './identity/authenticator.ts'
-import { identityOf } from './identity/principal.ts'
 import { limitsOf } from './limits.ts'
 import type { ResolvedOptions } from './options.ts'
 import { RolloutStore } from './rollout/rollout.ts'
@@ -30,11 +30,13 @@ export function assemble(
 ): { context: TransportContext; wrapper: EndpointWrapper } {
   const limits = limitsOf(options.limits)
   const vary = (): string[] => [...new Set(registry.all().flatMap((definition) => definition.vary))]
-  const service = identityOf(null, options.service?.headers ?? {}, Object.keys(options.service?.headers ?? {}))
+  const service = { headers: lowerCased(options.service?.headers), ip: options.service?.ip ?? null }
   const runner = new EndpointRunner(app, options.loadTimeoutMs)
-  const access = new Access(runner, { grantMs: options.grantMs, recheckMs: options.reauthorizeMs })
+  const runLog = new RunLog(app.log)
+  const diagnosis = new RunDiagnosis(runner, app.log)
   const report = (error: unknown, context: string): void => app.log.error(error, `crossfade: ${context} failed`)
   const cycle = new FlushCycle(report)
+  const rate = new RequestRate(limits.messagesPerSecond, limits.messageBurst)
   const hub = new Hub(
     registry,
     {
@@ -46,17 +48,37 @@ export function assemble(
           historyMs: limits.historyMs,
         }),
       cycle,
-      run: (address, identity) => runner.run(urlOfTopic(address), identity.headers),
+      run: (address, as, run) => runner.run(address, as, run),
       service,
-      moment: () => access.moment(),
+      revocationSeq: () => access.revocationSeq(),
       granted: (address, identity, since) => {
         if (address.definition.authorize === null) access.granted(address, identity, since)
       },
-      refused: (address, identity) => access.refused(address, identity),
+      grantedToRun: (address, headers) => access.grantedToRun(address, headers),
+      refused: (address, identity) => {
+        diagnosis.refused(address, identity.key)
+        access.refused(address, identity)
+      },
+      refusedToRun: (address) => {
+        diagnosis.refused(address, serviceName)
+        access.refusedToRun(address)
+      },
       suspicious: (address, reason) => wrapper.warnPrivate(address.definition, reason),
+      loaded: (address, verdict) => {
+        if (verdict.kind === 'value') diagnosis.answered(address.definition)
+        runLog.loaded(address, verdict)
+      },
+      sharingEnded: ({ definition, name }) =>
+        app.log.error(
+          `crossfade: the topic "${name}" is not shared any more: ${definition.url} gives different answers to those who should share one. Correct its audience, its group or its vary; if a field differs each time, such as a time, list it under ignore.`,
+        ),
     },
     options.warmMs,
     limits.maxWarmTopics,
+  )
+  const access = new Access(
+    { runner, shared: hub, refused: (address, identity) => diagnosis.refused(address, identity.key) },
+    { grantMs: options.grantMs, recheckMs: options.reauthorizeMs, maxRechecks: options.maxReauthorizations },
   )
   const context: TransportContext = {
     base: options.base,
@@ -65,12 +87,20 @@ export function assemble(
     runner,
     authenticator: new Authenticator(options.authenticate, vary),
     originAllowed: originRule(options.allowedOrigins),
-    session: { hub, access, topics: new TopicCounter(limits.maxTopicsPerPrincipal), report, service },
+    session: {
+      hub,
+      access,
+      topics: new TopicCounter(limits.maxTopicsPerPrincipal),
+      report,
+      service,
+      charge: (identity) => rate.acquire(identity),
+    },
     cycle,
     heartbeats: new Heartbeats(limits.heartbeatMs),
     counter: new ConnectionCounter(limits.maxConnectionsPerPrincipal, limits.maxConnectionsPerAddress),
     proxyWatch: new ProxyWatch((message) => app.log.warn(`crossfade: ${message}`)),
-    rate: new RequestRate(limits.messagesPerSecond, limits.messageBurst),
+    rate,
+    diagnosis,
     connections: new OpenConnections(),
     rollout: new RolloutStore(options.rollout),
     rpc: new RpcRegistry(report),
@@ -82,4 +112,8 @@ export function assemble(
   }
   const wrapper = new EndpointWrapper(context, registry)
   return { context, wrapper }
+}
+
+function lowerCased(headers: Readonly<Record<string, string>> = {}): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
 }

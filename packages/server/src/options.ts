@@ -21,8 +21,11 @@ export interface CrossfadeOptions {
   rollout?: Readonly<Record<string, Partial<Rollout>>>
   /** Origins besides the request's own whose pages may connect, such as `https://app.example.com` (R51). */
   allowedOrigins?: readonly string[]
-  /** Request headers under which public topics are loaded. Default: none, an anonymous request. */
-  service?: { headers: Readonly<Record<string, string>> }
+  /**
+   * Under what public topics are loaded: request headers, and the network address that these loads carry. Default: no headers, an
+   * anonymous request, from the address of a client that waits for the value.
+   */
+  service?: { headers?: Readonly<Record<string, string>>; ip?: string }
   /** The limits of PROTOCOL §8 that differ from the defaults. */
   limits?: Partial<Limits>
   /** How long a topic stays warm after its last use, ms. Default 2 minutes. */
@@ -31,8 +34,10 @@ export interface CrossfadeOptions {
   loadTimeoutMs?: number
   /** How long a permission is taken for granted, ms (R52). Default 30 s. */
   grantMs?: number
-  /** How often living subscriptions are authorized again, ms (R14). Default 60 s. */
+  /** How often living subscriptions are authorized again, ms, ± 20 % (R14). Default 60 s. */
   reauthorizeMs?: number
+  /** How many living subscriptions are authorized again at once. Default 8. */
+  maxReauthorizations?: number
   /** How long before credentials run out new ones are asked for, and how long after that the connection ends, ms (R53). Default 25 s. */
   expiryGraceMs?: number
   /** How long an SSE stream lives, ms, ± 20 % (R26). Default 10 minutes. */
@@ -47,6 +52,7 @@ export interface ResolvedOptions extends CrossfadeOptions {
   readonly loadTimeoutMs: number
   readonly grantMs: number
   readonly reauthorizeMs: number
+  readonly maxReauthorizations: number
   readonly expiryGraceMs: number
   readonly rotateMs: number
 }
@@ -68,6 +74,7 @@ export function resolveOptions(options: CrossfadeOptions): ResolvedOptions {
     loadTimeoutMs: options.loadTimeoutMs ?? 10_000,
     grantMs: options.grantMs ?? 30_000,
     reauthorizeMs: options.reauthorizeMs ?? 60_000,
+    maxReauthorizations: options.maxReauthorizations ?? 8,
     expiryGraceMs: options.expiryGraceMs ?? 25_000,
     rotateMs: options.rotateMs ?? 600_000,
   }

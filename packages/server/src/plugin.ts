@@ -3,6 +3,7 @@ import fp from 'fastify-plugin'
 import { assemble } from './assembly.ts'
 import { crossfadeOf, type Crossfade } from './crossfade.ts'
 import type { RouteOptions as TopicRouteOptions } from './endpoints/definition.ts'
+import { decorateRequests } from './endpoints/run-kind.ts'
 import { TopicRegistry } from './endpoints/registry.ts'
 import { startFeed } from './feed.ts'
 import { resolveOptions, type CrossfadeOptions } from './options.ts'
@@ -34,6 +35,7 @@ async function plugin(app: FastifyInstance, given: CrossfadeOptions): Promise<vo
   await registerUpgrades(app, limits.maxMessageBytes)
   const upgraded = new UpgradedSockets()
   upgraded.install(app)
+  decorateRequests(app, context.runner)
   wrapper.install(app)
   await app.register((scope) => mount(scope, context, options), { prefix: options.base })
 

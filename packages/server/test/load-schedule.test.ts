@@ -44,6 +44,7 @@ function schedule(options: Partial<LoadScheduleOptions> = {}): {
       refreshMs: null,
       load: loads.load,
       needed: () => use.needed,
+      retryAfterMs: () => 0,
       ...options,
     }),
   }
@@ -94,18 +95,31 @@ describe('the load schedule', () => {
     expect(loads.started.length).toBe(2)
   })
 
-  it('retries a failed load with backoff while it is needed, and is failing until one succeeds (D12)', async () => {
+  it('leaves alone for as long as a failure asks for, also for newcomers (D12)', async () => {
+    const { loads, schedule: plan } = schedule({ retryAfterMs: () => 30_000 })
+    plan.want()
+    await loads.end(new Error('busy'))
+    await expect(plan.next()).rejects.toThrow('busy')
+    await vi.advanceTimersByTimeAsync(29_999)
+    expect(loads.started.length).toBe(1)
+    await vi.advanceTimersByTimeAsync(1)
+    expect(loads.started.length).toBe(2)
+    await loads.end()
+    expect(plan.settled).toBe(true)
+  })
+
+  it('retries a failed load with backoff while it is needed, and is not settled until one succeeds (D12)', async () => {
     const { loads, schedule: plan } = schedule()
     plan.want()
     for (let failure = 1; failure <= 8; failure++) {
       await loads.end(new Error('down'))
-      expect(plan.failing).toBe(true)
+      expect(plan.settled).toBe(false)
       const capMs = Math.min(10_000, 250 * 2 ** failure)
       await vi.advanceTimersByTimeAsync(capMs)
       expect(loads.started.length).toBe(failure + 1)
     }
     await loads.end()
-    expect({ failing: plan.failing, settled: plan.settled }).toEqual({ failing: false, settled: true })
+    expect(plan.settled).toBe(true)
     await vi.advanceTimersByTimeAsync(60_000)
     expect(loads.started.length).toBe(9)
   })

@@ -1,122 +1,175 @@
-import { CrossfadeError } from '@crossfade/protocol'
 import type { EndpointRunner } from '../endpoints/endpoint-runner.ts'
-import { urlOfTopic, type TopicAddress } from '../endpoints/topic-address.ts'
-import type { Subscriber } from '../delivery/subscriber.ts'
+import type { TopicAddress } from '../endpoints/topic-address.ts'
+import type { Supervised } from '../delivery/subscriber.ts'
 import { hasExpired, type Identity } from '../identity/principal.ts'
+import { grantKey, Grants, isWithoutCredentials } from './grants.ts'
+import { askPermission, requireGranted, type Permission, type SharedValues } from './permission.ts'
+import { Turns } from './turns.ts'
 
-/** Times of {@link Access}. */
+/** What {@link Access} needs from outside. */
+export interface AccessPorts {
+  readonly runner: EndpointRunner
+  readonly shared: SharedValues
+  /** The endpoint refused a check by these credentials. */
+  refused(address: TopicAddress, identity: Identity): void
+}
+
+/** Times and bounds of {@link Access}. */
 export interface AccessOptions {
   /** How long an answer to "may these credentials see this topic" is kept, ms (R52). Default 30 s. */
   grantMs: number
-  /** How often a living subscription is checked again, ms (R14). Default 60 s. */
+  /** How often a living subscription is checked again, ms, ± 20 % (R14). Default 60 s. */
   recheckMs: number
+  /** How many of these checks run at once. Default 8. */
+  maxRechecks: number
 }
 
+/** Living subscriptions of the same credentials to the same topic: one check is for all of them. */
 interface Watch {
+  readonly key: string
   readonly address: TopicAddress
   readonly identity: Identity
-  readonly subscribers: Set<Subscriber>
+  readonly subscribers: Set<Supervised>
+  /** When it is checked next, by `performance.now()`; `Infinity` while it is. */
   dueAt: number
-}
-
-interface Grant {
-  readonly principalId: string | null
-  readonly until: number
+  /** Checks in a row that could not tell. */
+  failures: number
 }
 
 interface Asking {
   readonly since: number
-  readonly answer: Promise<{ since: number }>
+  readonly permission: Promise<Permission>
 }
 
-const tickMs = 1_000
-/** No run of an endpoint that began before a revocation ends later than this after it. */
-const revocationMs = 600_000
+const tickMs = 250
+/** Checks after a revocation do not wait for those of every day. */
+const maxRevocationChecks = 32
+/** A client is told that events are withheld when the check takes longer than this, ms. */
+const tellSuspendedMs = 250
+const retryCapMs = 10_000
 
 /**
  * Decides who may subscribe to what: whoever the endpoint itself answers with 2xx, or the route's `authorize` (R14, R52). Asks once
  * for all subscriptions of the same credentials to the same topic, again at intervals, and at once on revocation.
+ *
+ * An endpoint that cannot tell (see `Verdict`) ends no subscription; after a revocation it is no permission either, and the
+ * subscription is suspended until the endpoint has answered.
  */
 export class Access {
-  readonly #runner: EndpointRunner
+  readonly #ports: AccessPorts
   readonly #options: AccessOptions
-  readonly #grants = new Map<string, Grant>()
-  /** The last revocation of each principal, by its number. */
-  readonly #revoked = new Map<string, { number: number; at: number }>()
-  #revocations = 0
+  readonly #grants: Grants
   readonly #asking = new Map<string, Asking>()
   readonly #watches = new Map<string, Watch>()
+  readonly #rechecks: Turns
+  readonly #revocationChecks = new Turns(maxRevocationChecks)
   readonly #timer: NodeJS.Timeout
 
-  constructor(runner: EndpointRunner, options: AccessOptions) {
-    this.#runner = runner
+  constructor(ports: AccessPorts, options: AccessOptions) {
+    this.#ports = ports
     this.#options = options
+    this.#grants = new Grants(options.grantMs)
+    this.#rechecks = new Turns(options.maxRechecks)
     this.#timer = setInterval(() => this.#tick(), tickMs)
     this.#timer.unref()
   }
 
-  /** @throws CrossfadeError `forbidden`, `unauthenticated`, or `server_error` when the endpoint failed otherwise. */
-  async check(address: TopicAddress, identity: Identity): Promise<void> {
-    if (address.definition.isPublicLog) return
-    if (this.#isGranted(address, identity)) return
-    let answer: { since: number }
-    do {
-      answer = await this.#askOnce(address, identity)
-    } while (!this.granted(address, identity, answer.since))
+  /** Whether a check would cost nothing: anybody may read it, or the answer is known. */
+  isGranted(address: TopicAddress, identity: Identity): boolean {
+    if (address.definition.isPublicLog) return true
+    return this.#grants.holds(address, identity) && this.#ports.shared.isSharer(address, identity)
   }
 
-  /** A moment in the order of revocations, to be taken before an endpoint runs and given to {@link granted} after it. */
-  moment(): number {
-    return this.#revocations
+  /** @throws RunError `forbidden`, `unauthenticated`; `server_error` or `overloaded` when the endpoint could not tell. */
+  async check(address: TopicAddress, identity: Identity): Promise<void> {
+    if (this.isGranted(address, identity)) return
+    for (;;) {
+      const { since, permission } = this.#askOnce(address, identity)
+      requireGranted(await permission)
+      if (this.granted(address, identity, since)) return
+    }
+  }
+
+  /** A place in the order of revocations, to be taken before an endpoint runs and given to {@link granted} after it. */
+  revocationSeq(): number {
+    return this.#grants.revocationSeq()
   }
 
   /**
-   * Notes that the endpoint answered these credentials with 2xx.
+   * The endpoint answered these credentials with 2xx: that renews the grant, and living subscriptions are not checked for a while.
    *
-   * @param since the {@link moment} at which it began.
+   * @param since the {@link revocationSeq} at which it began.
    * @returns false when the principal was revoked meanwhile: the answer proves nothing.
    */
   granted(address: TopicAddress, identity: Identity, since: number): boolean {
-    const principalId = identity.principal?.id ?? null
-    if (principalId !== null && (this.#revoked.get(principalId)?.number ?? 0) > since) return false
-    this.#grants.set(grantKey(address, identity), { principalId, until: performance.now() + this.#options.grantMs })
+    if (!this.#grants.grant(address, identity, since)) return false
+    const watch = this.#watches.get(grantKey(address, identity))
+    if (watch) this.#confirm(watch)
     return true
+  }
+
+  /** An in-process run with these headers was answered 2xx. Without any credentials it is an answer to everybody, where the route is public. */
+  grantedToRun(address: TopicAddress, headers: Readonly<Record<string, string>>): void {
+    const { definition } = address
+    if (definition.audience !== 'public' || definition.authorize !== null) return
+    if (isWithoutCredentials(address, headers)) this.#grants.grantEverybody(address)
   }
 
   /** The endpoint refused these credentials: whoever listens with them is checked now. */
   refused(address: TopicAddress, identity: Identity): void {
-    const key = grantKey(address, identity)
-    this.#grants.delete(key)
-    const watch = this.#watches.get(key)
+    this.#grants.withdraw(address, identity)
+    const watch = this.#watches.get(grantKey(address, identity))
     // Credentials that ran out are refused, of course: their connections have their grace (R53).
     if (watch && !hasExpired(identity)) void this.#recheck(watch)
   }
 
-  /** Checks everything of a principal again, now (D10). What was granted or is being asked for it counts no more. */
-  async revoke(principalId: string): Promise<void> {
-    this.#revoked.set(principalId, { number: (this.#revocations += 1), at: performance.now() })
-    for (const [key, grant] of this.#grants) if (grant.principalId === principalId) this.#grants.delete(key)
-    const watches = [...this.#watches.values()].filter((watch) => watch.identity.principal?.id === principalId)
-    await Promise.all(watches.map((watch) => this.#recheck(watch)))
+  /** The load of a public topic was refused: nobody may read it unless the endpoint answers their own credentials. */
+  refusedToRun(address: TopicAddress): void {
+    this.#grants.withdrawEverybody(address)
+    for (const watch of this.#watches.values()) {
+      if (watch.address.key !== address.key) continue
+      this.#grants.withdraw(address, watch.identity)
+      // Not all at once: no newer value comes before the endpoint answers again.
+      watch.dueAt = Math.min(watch.dueAt, performance.now())
+    }
   }
 
-  /** Keeps checking a living subscription; at once, when its credentials are new or were revoked while it joined. */
-  watch(address: TopicAddress, subscriber: Subscriber): void {
+  /**
+   * Checks everything of a principal again, now (D10). What was granted or is being asked for it counts no more, and nothing is sent
+   * until the endpoint has answered. Resolves when each subscription was checked once.
+   */
+  async revoke(principalId: string): Promise<void> {
+    this.#grants.revoke(principalId)
+    const watches = [...this.#watches.values()].filter((watch) => watch.identity.principal?.id === principalId)
+    for (const watch of watches) for (const subscriber of watch.subscribers) subscriber.suspend()
+    const timer = setTimeout(() => {
+      for (const watch of watches) for (const subscriber of watch.subscribers) subscriber.tellSuspended()
+    }, tellSuspendedMs)
+    await Promise.all(watches.map((watch) => this.#revocationChecks.run(() => this.#recheck(watch))))
+    clearTimeout(timer)
+    for (const watch of watches) for (const subscriber of watch.subscribers) subscriber.tellSuspended()
+  }
+
+  /** Keeps checking a subscription, from before it joins; at once, when its credentials are new. */
+  watch(address: TopicAddress, subscriber: Supervised): void {
     if (address.definition.isPublicLog) return
     const { identity } = subscriber
     const key = grantKey(address, identity)
     const watch = this.#watches.get(key) ?? {
+      key,
       address,
       identity,
       subscribers: new Set(),
-      dueAt: performance.now() + this.#options.recheckMs,
+      dueAt: this.#nextDueAt(),
+      failures: 0,
     }
     watch.subscribers.add(subscriber)
     this.#watches.set(key, watch)
-    if (!this.#isGranted(address, identity)) void this.#recheck(watch)
+    if (!this.isGranted(address, identity)) void this.#recheck(watch)
+    else subscriber.resume()
   }
 
-  unwatch(address: TopicAddress, subscriber: Subscriber): void {
+  unwatch(address: TopicAddress, subscriber: Supervised): void {
     const key = grantKey(address, subscriber.identity)
     const watch = this.#watches.get(key)
     if (!watch) return
@@ -129,68 +182,91 @@ export class Access {
   }
 
   /** Those who ask the same while the endpoint is being asked share its answer, unless a revocation came between. */
-  #askOnce(address: TopicAddress, identity: Identity): Promise<{ since: number }> {
+  #askOnce(address: TopicAddress, identity: Identity): Asking {
     const key = grantKey(address, identity)
-    const since = this.moment()
+    const since = this.revocationSeq()
     const underWay = this.#asking.get(key)
-    if (underWay?.since === since) return underWay.answer
-    const answer = this.#ask(address, identity).then(() => ({ since }))
-    const asking = { since, answer }
+    if (underWay?.since === since) return underWay
+    const asking = { since, permission: this.#ask(address, identity) }
     this.#asking.set(key, asking)
     void this.#forgetWhenDone(key, asking)
-    return answer
+    return asking
   }
 
   async #forgetWhenDone(key: string, asking: Asking): Promise<void> {
-    await asking.answer.catch(() => {})
+    await asking.permission
     if (this.#asking.get(key) === asking) this.#asking.delete(key)
   }
 
-  async #ask(address: TopicAddress, identity: Identity): Promise<void> {
-    const { definition, params, name } = address
-    const allowed = definition.authorize
-      ? await definition.authorize({ principal: identity.principal, params, topic: name })
-      : (await this.#runner.run(urlOfTopic(address), identity.headers)).topicKey === address.key
-    if (!allowed) throw new CrossfadeError('forbidden', refusalOf(name))
+  async #ask(address: TopicAddress, identity: Identity): Promise<Permission> {
+    const permission = await askPermission(address, identity, this.#ports)
+    if (permission.kind === 'granted') this.grantedToRun(address, identity.headers)
+    else if (permission.kind !== 'unknown') this.#ports.refused(address, identity)
+    return permission
   }
 
   async #recheck(watch: Watch): Promise<void> {
     const { address, identity } = watch
-    watch.dueAt = performance.now() + this.#options.recheckMs
-    const since = this.moment()
-    try {
-      await this.#ask(address, identity)
+    watch.dueAt = Infinity
+    const { since, permission } = this.#askOnce(address, identity)
+    const answer = await permission
+    if (answer.kind === 'granted') {
       // Revoked again meanwhile: that revocation checks by itself.
       this.granted(address, identity, since)
-    } catch (error) {
-      if (!(error instanceof CrossfadeError) || error.code === 'server_error') {
-        // The endpoint could not tell. Without a grant that still counts, it is asked again soon.
-        if (!this.#isGranted(address, identity)) watch.dueAt = Math.min(watch.dueAt, performance.now() + tickMs)
-        return
-      }
+    } else if (answer.kind === 'unknown') {
+      watch.failures += 1
+      watch.dueAt = performance.now() + retryMs(watch.failures, answer.retryAfterMs)
+    } else {
       for (const subscriber of watch.subscribers) subscriber.end('forbidden', refusalOf(address.name))
     }
   }
 
-  #tick(): void {
-    const now = performance.now()
-    for (const [key, { until }] of this.#grants) if (until <= now) this.#grants.delete(key)
-    for (const [id, { at }] of this.#revoked) if (now - at > revocationMs) this.#revoked.delete(id)
-    for (const watch of this.#watches.values()) {
-      if (watch.dueAt <= now && !hasExpired(watch.identity)) void this.#recheck(watch)
-    }
+  #confirm(watch: Watch): void {
+    watch.dueAt = this.#nextDueAt()
+    watch.failures = 0
+    for (const subscriber of watch.subscribers) subscriber.resume()
   }
 
-  #isGranted(address: TopicAddress, identity: Identity): boolean {
-    return (this.#grants.get(grantKey(address, identity))?.until ?? 0) > performance.now()
+  /** Jittered, so that those who came together are not checked together. */
+  #nextDueAt(): number {
+    return performance.now() + this.#options.recheckMs * (0.8 + 0.4 * Math.random())
+  }
+
+  #tick(): void {
+    const now = performance.now()
+    for (const watch of this.#watches.values()) {
+      const { address, identity } = watch
+      const isPublicValue = address.definition.audience === 'public' && address.definition.kind === 'value'
+      if (isPublicValue && this.#grants.hasEverybody(address)) {
+        // Each new value of a living topic comes by a run that everybody may have: it is its own proof.
+        this.#grants.grantEverybody(address)
+        if (this.#grants.countsAsEverybody(identity)) {
+          if (watch.dueAt <= now) watch.dueAt = this.#nextDueAt()
+          continue
+        }
+      }
+      if (watch.dueAt > now || hasExpired(identity)) continue
+      watch.dueAt = Infinity
+      void this.#rechecks.run(() => this.#recheckIfLiving(watch))
+    }
+    this.#grants.sweep()
+  }
+
+  /** It may have waited long for its turn. */
+  async #recheckIfLiving(watch: Watch): Promise<void> {
+    if (this.#watches.get(watch.key) === watch) await this.#recheck(watch)
   }
 }
+
+function retryMs(failures: number, retryAfterMs: number | null): number {
+  const backoffMs = Math.min(retryCapMs, 250 * 2 ** failures) * (0.5 + 0.5 * Math.random())
+  return Math.max(backoffMs, Math.min(retryAfterMs ?? 0, retryAfterCapMs))
+}
+
+/** An endpoint that wants to be left alone for longer is asked all the same now and then: nobody else would notice that it is well. */
+const retryAfterCapMs = 600_000
 
 /** What is not yours and what is not there are told alike (R52). */
 export function refusalOf(topic: string): string {
   return `The topic "${topic}" is not yours to read, or does not exist.`
-}
-
-function grantKey(address: TopicAddress, identity: Identity): string {
-  return `${identity.key}\n${address.key}`
 }

@@ -8,7 +8,7 @@ import type { Outlet } from './outlet.ts'
 import type { Subscription } from './subscription.ts'
 
 /** Where a client says it stands. */
-export interface Position {
+export interface ResumePoint {
   readonly cursor?: string | undefined
   readonly hash?: string | undefined
   readonly history?: number | undefined
@@ -33,7 +33,7 @@ type ValueStart =
 export async function joinValue(
   subscription: Subscription,
   topic: ValueTopic,
-  position: Position,
+  position: ResumePoint,
   broker: Broker,
   outlet: Outlet,
 ): Promise<void> {
@@ -42,10 +42,13 @@ export async function joinValue(
   for (;;) {
     await topic.ready(subscription.identity)
     if (!(await outlet.waitForCapacity())) return subscription.postpone(cursor)
+    if (!(await subscription.verified())) return
     if (cursor?.epoch === topic.state.epoch && position.hash === undefined) await topic.restate(cursor.offset)
     const state = topic.state
     const start = await valueStart(topic, cursor, position.hash, broker)
     if (subscription.ended) return
+    // It is not known any more whether the client may read it: everything is looked at again when it is.
+    if (subscription.suspended) continue
     if (start.kind === 'snapshot' && start.differs && !reloaded) {
       // The client may hold a newer value than this topic, from a REST answer: it must not get an older one (R6, R8).
       reloaded = true
@@ -107,6 +110,19 @@ function beginValue(
   }
   subscription.offset = state.head
   topic.attach(subscription)
+  if (topic.staleness !== null) subscription.stale(topic.staleness)
+}
+
+/**
+ * Goes on with a value topic after a suspension: the newest value, if the client has not got it, and everything after that.
+ */
+export async function rejoinValue(subscription: Subscription, topic: ValueTopic): Promise<void> {
+  await topic.ready(subscription.identity)
+  if (subscription.ended || subscription.suspended) return
+  const { state } = topic
+  if (subscription.epoch !== state.epoch) subscription.reset(state, 'a new epoch began while events were withheld')
+  topic.attach(subscription)
+  topic.catchUp(subscription)
 }
 
 /**
@@ -115,13 +131,13 @@ function beginValue(
 export async function joinLog(
   subscription: Subscription,
   topic: LogTopic,
-  position: Position,
+  position: ResumePoint,
   broker: Broker,
   outlet: Outlet,
 ): Promise<void> {
   const cursor = position.cursor === undefined ? null : parseCursor(position.cursor)
   if (!(await outlet.waitForCapacity())) return subscription.postpone(cursor)
-  if (subscription.ended) return
+  if (!(await subscription.verified())) return
   const state = topic.state
   const recovered = cursor === null || isCovered(cursor, state)
   subscription.epoch = state.epoch
@@ -140,8 +156,15 @@ function isCovered(cursor: CursorParts, state: LogState): boolean {
   return cursor.epoch === state.epoch && cursor.offset >= state.trimmedUpTo && cursor.offset <= state.head
 }
 
-async function catchUp(subscription: Subscription, topic: LogTopic, broker: Broker, outlet: Outlet): Promise<void> {
-  while (!subscription.ended) {
+/** Sends a log's entries after the subscription's offset, a page at a time (R9), and attaches. */
+export async function catchUp(
+  subscription: Subscription,
+  topic: LogTopic,
+  broker: Broker,
+  outlet: Outlet,
+): Promise<void> {
+  while (await subscription.verified()) {
+    if (subscription.suspended) continue
     const state = topic.state
     if (state.epoch !== subscription.epoch) subscription.reset(state, 'a new epoch began during the recovery')
     if (subscription.offset === state.head) {
@@ -151,6 +174,7 @@ async function catchUp(subscription: Subscription, topic: LogTopic, broker: Brok
     if (!(await outlet.waitForCapacity())) return
     const page = await broker.read(topic.address.key, subscription.offset, pageBytes)
     if (subscription.ended) return
+    if (subscription.suspended) continue
     // The other topics of this connection recover at the same time.
     if (outlet.congested()) continue
     if (page.state.epoch !== subscription.epoch) continue

@@ -1,13 +1,19 @@
 import { CrossfadeError } from '@crossfade/protocol'
+import type { Identity } from '../identity/principal.ts'
 import { TokenBucket } from './token-bucket.ts'
 
 const sweepMs = 30_000
 
-/** The rate of one client's HTTP requests to `{base}/*`: by account, or by address when it has none. */
+/**
+ * How much one client may ask for: requests to `{base}/*`, and topics for which an endpoint has to be run. By account; by address, where
+ * there is no account; and by address alone for credentials that were bad, before they are looked at again.
+ */
 export class RequestRate {
   readonly #perSecond: number
   readonly #burst: number
-  readonly #buckets = new Map<string, TokenBucket>()
+  readonly #principals = new Map<string, TokenBucket>()
+  readonly #addresses = new Map<string, TokenBucket>()
+  readonly #badCredentials = new Map<string, TokenBucket>()
   readonly #sweeper: NodeJS.Timeout
 
   constructor(perSecond: number, burst: number) {
@@ -18,18 +24,43 @@ export class RequestRate {
   }
 
   /** @throws CrossfadeError `too_fast` */
-  take(client: string): void {
-    const bucket = this.#buckets.get(client) ?? new TokenBucket(this.#perSecond, this.#burst)
-    this.#buckets.set(client, bucket)
-    if (!bucket.take())
-      throw new CrossfadeError('too_fast', `More than ${this.#perSecond} requests a second. Wait a second.`)
+  acquire({ principal, ip }: Identity): void {
+    const bucket = principal === null ? this.#bucket(this.#addresses, ip) : this.#bucket(this.#principals, principal.id)
+    if (bucket?.take() !== false) return
+    throw new CrossfadeError(
+      'too_fast',
+      `More than ${this.#perSecond} requests, or topics that have to be looked up, a second. Wait a second.`,
+    )
+  }
+
+  /**
+   * Refuses an address that has sent too many bad credentials lately, whatever it sends now.
+   *
+   * @throws CrossfadeError `too_fast`
+   */
+  requireGoodCredentials(ip: string | null): void {
+    if (ip === null || this.#badCredentials.get(ip)?.isEmpty !== true) return
+    throw new CrossfadeError('too_fast', 'Too many bad credentials come from your address. Wait a second.')
+  }
+
+  badCredentials(ip: string | null): void {
+    this.#bucket(this.#badCredentials, ip)?.take()
   }
 
   close(): void {
     clearInterval(this.#sweeper)
   }
 
+  /** @returns `null` for a client without an address, as on a Unix socket: it cannot be told from others. */
+  #bucket(buckets: Map<string, TokenBucket>, client: string | null): TokenBucket | null {
+    if (client === null) return null
+    const bucket = buckets.get(client) ?? new TokenBucket(this.#perSecond, this.#burst)
+    buckets.set(client, bucket)
+    return bucket
+  }
+
   #sweep(): void {
-    for (const [client, bucket] of this.#buckets) if (bucket.full) this.#buckets.delete(client)
+    for (const buckets of [this.#principals, this.#addresses, this.#badCredentials])
+      for (const [client, bucket] of buckets) if (bucket.full) buckets.delete(client)
   }
 }

@@ -1,13 +1,14 @@
 import { assertTopic, CrossfadeError, parseCursor, type ErrorCode } from '@crossfade/protocol'
 import { refusalOf, type Access } from '../access/access.ts'
+import { Turns } from '../access/turns.ts'
 import type { Identity } from '../identity/principal.ts'
-import { EndpointFailure } from '../endpoints/endpoint-runner.ts'
+import { RunError } from '../endpoints/verdict.ts'
 import type { Hub } from '../topics/hub.ts'
 import { topicKey, type TopicAddress } from '../endpoints/topic-address.ts'
 import { LogTopic } from '../topics/log-topic.ts'
 import { ValueTopic } from '../topics/value-topic.ts'
-import { admitTo } from './admit-to.ts'
-import { joinLog, joinValue, type Position } from './join.ts'
+import { admitTo, type Service } from './admit-to.ts'
+import { catchUp, joinLog, joinValue, rejoinValue, type ResumePoint } from './join.ts'
 import type { Outlet } from './outlet.ts'
 import { Subscription } from './subscription.ts'
 import type { TopicCounter } from './topic-counter.ts'
@@ -19,16 +20,20 @@ export interface SessionPorts {
   readonly topics: TopicCounter
   /** Where unexpected errors are told. */
   readonly report: (error: unknown, context: string) => void
-  /** The service's own credentials: a public topic's load under them also proves access for equal ones. */
-  readonly service: Identity
+  /** Under what public topics are loaded. */
+  readonly service: Service
+  /** Counts work that a client causes: a run of an endpoint for a topic that it was not granted yet. Throws `too_fast`. */
+  readonly charge: (identity: Identity) => void
 }
 
 /** A `subscribe` message, or one entry of a poll's or stream's `topics`. */
-export interface SubscribeRequest extends Position {
+export interface SubscribeRequest extends ResumePoint {
   readonly id?: string | undefined
   readonly topic: string
   readonly mode?: 'events' | 'changes' | undefined
 }
+
+const maxJoinsAtOnce = 16
 
 /** One client's subscriptions on one connection, whatever the transport. Trouble with one topic never ends the others (R54). */
 export class Session {
@@ -37,6 +42,8 @@ export class Session {
   readonly #ports: SessionPorts
   readonly #outlet: Outlet
   readonly #maxTopics: number
+  /** One client's cold topics do not run all endpoints at once, and one that hangs takes one turn. */
+  readonly #joins = new Turns(maxJoinsAtOnce)
   #closed = false
 
   constructor(ports: SessionPorts, identity: Identity, outlet: Outlet, maxTopics: number) {
@@ -120,33 +127,51 @@ export class Session {
       )
     }
     this.#ports.topics.acquire(this.identity)
-    const subscription = new Subscription(request, this.identity, this.#outlet, (ended) => this.#drop(ended))
+    const subscription = new Subscription(request, this.identity, this.#outlet, {
+      onEnd: (ended) => this.#drop(ended),
+      rejoin: (resumed) => void this.#rejoin(resumed),
+    })
     this.subscriptions.set(request.topic, subscription)
     return subscription
   }
 
   async #join(subscription: Subscription, request: SubscribeRequest): Promise<void> {
-    const { hub, access } = this.#ports
-    const topic = await hub.acquire(hub.addressOf(request.topic, subscription.identity))
+    const { hub, access, charge } = this.#ports
+    const address = hub.addressOf(request.topic, subscription.identity)
+    if (!access.isGranted(address, subscription.identity)) charge(subscription.identity)
+    const topic = await hub.acquire(address)
     try {
-      await admitTo(topic, subscription.identity, this.#ports)
+      await this.#joins.run(() => admitTo(topic, subscription.identity, this.#ports))
       if (subscription.ended || this.#closed) return
       // The credentials may have been renewed meanwhile.
       if (!belongsTo(topic.address, subscription.identity))
         throw new CrossfadeError('forbidden', notYours(request.topic))
       subscription.topic = topic
+      // Before it gets anything: a revocation while it catches up concerns it, too.
+      access.watch(topic.address, subscription)
       if (topic instanceof ValueTopic) await joinValue(subscription, topic, request, hub.broker, this.#outlet)
       else if (topic instanceof LogTopic) await joinLog(subscription, topic, request, hub.broker, this.#outlet)
-      if (!subscription.ended) access.watch(topic.address, subscription)
     } finally {
       topic.release()
       hub.discard(topic)
     }
   }
 
+  async #rejoin(subscription: Subscription): Promise<void> {
+    const { topic } = subscription
+    try {
+      if (topic instanceof ValueTopic) await rejoinValue(subscription, topic)
+      else if (topic instanceof LogTopic) await catchUp(subscription, topic, this.#ports.hub.broker, this.#outlet)
+    } catch (error) {
+      if (subscription.ended) return
+      this.#drop(subscription)
+      this.refuse(error, subscription.name, subscription.id)
+    }
+  }
+
   #drop(subscription: Subscription): void {
     if (subscription.ended) return
-    subscription.ended = true
+    subscription.close()
     this.#ports.topics.release(subscription.identity)
     if (this.subscriptions.get(subscription.name) === subscription) this.subscriptions.delete(subscription.name)
     const { topic } = subscription
@@ -158,7 +183,7 @@ export class Session {
 
 /** Which status the endpoint gave would tell whether there is something. */
 function messageOf(error: CrossfadeError, topic: string | undefined): string {
-  return error.code === 'forbidden' && error instanceof EndpointFailure && topic !== undefined
+  return error instanceof RunError && error.code === 'forbidden' && topic !== undefined
     ? refusalOf(topic)
     : error.message
 }

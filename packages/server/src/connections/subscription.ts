@@ -3,29 +3,50 @@ import type { LogState } from '../brokers/broker.ts'
 import type { Identity } from '../identity/principal.ts'
 import type { Batch } from '../delivery/batch.ts'
 import type { LiveTopic } from '../topics/live-topic.ts'
-import type { EndCode, Subscriber } from '../delivery/subscriber.ts'
+import type { Staleness } from '../delivery/staleness.ts'
+import type { EndCode, Subscriber, Supervised } from '../delivery/subscriber.ts'
 import type { Outlet } from './outlet.ts'
 
+/** What a subscription asks of its session. */
+export interface SubscriptionPorts {
+  readonly onEnd: (subscription: Subscription) => void
+  /** It was suspended and may go on: gives it what it missed, and everything after that. */
+  readonly rejoin: (subscription: Subscription) => void
+}
+
+/** Events are withheld until it is known whether the client may still read the topic. */
+interface Suspension {
+  readonly topic: LiveTopic | null
+  /** It got everything then; else it was still joining, and goes on with that by itself. */
+  readonly wasAttached: boolean
+  /** ms since 1970. */
+  readonly since: number
+  told: boolean
+  readonly waiting: (() => void)[]
+}
+
 /** One client's position in one topic. */
-export class Subscription implements Subscriber {
+export class Subscription implements Subscriber, Supervised {
   readonly id: string | undefined
   readonly name: string
   readonly mode: 'events' | 'changes'
   identity: Identity
   readonly #outlet: Outlet
   readonly #onEnd: (subscription: Subscription) => void
+  readonly #rejoin: (subscription: Subscription) => void
   epoch = ''
   offset = 0
   needsSnapshot = true
   topic: LiveTopic | null = null
   /** Replaced, unsubscribed or disconnected: an asynchronous step that finds this must do nothing. */
   ended = false
+  #suspension: Suspension | null = null
 
   constructor(
     request: { id?: string | undefined; topic: string; mode?: 'events' | 'changes' | undefined },
     identity: Identity,
     outlet: Outlet,
-    onEnd: (subscription: Subscription) => void,
+    { onEnd, rejoin }: SubscriptionPorts,
   ) {
     this.id = request.id
     this.name = request.topic
@@ -33,6 +54,7 @@ export class Subscription implements Subscriber {
     this.identity = identity
     this.#outlet = outlet
     this.#onEnd = onEnd
+    this.#rejoin = rejoin
   }
 
   get cursor(): string {
@@ -82,6 +104,70 @@ export class Subscription implements Subscriber {
     }
     this.epoch = cursor.epoch
     this.offset = cursor.offset
+  }
+
+  stale({ since, reason }: Staleness): void {
+    this.#outlet.send({ type: 'stale', topic: this.name, since, reason })
+  }
+
+  fresh(cursor: string): void {
+    if (this.#suspension === null) this.#outlet.send({ type: 'fresh', topic: this.name, cursor })
+  }
+
+  get suspended(): boolean {
+    return this.#suspension !== null
+  }
+
+  suspend(): void {
+    if (this.ended || this.#suspension !== null) return
+    const { topic } = this
+    // It stays live, and what happens meanwhile is had from its history.
+    topic?.retain()
+    const wasAttached = topic?.subscribers.has(this) === true
+    topic?.detach(this)
+    this.#suspension = { topic, wasAttached, since: Date.now(), told: false, waiting: [] }
+  }
+
+  tellSuspended(): void {
+    if (this.#suspension === null || this.#suspension.told) return
+    this.#suspension.told = true
+    this.stale({ since: this.#suspension.since, reason: 'unverified' })
+  }
+
+  resume(): void {
+    const suspension = this.#endSuspension()
+    if (suspension === null || this.ended) return
+    if (suspension.wasAttached) this.#rejoin(this)
+    if (!suspension.told || this.topic === null) return
+    if (this.topic.staleness === null) this.fresh(this.topic.cursor)
+    else this.stale(this.topic.staleness)
+  }
+
+  /**
+   * Waits until the client may get something.
+   *
+   * @returns false when the subscription has ended meanwhile.
+   */
+  async verified(): Promise<boolean> {
+    while (this.#suspension !== null && !this.ended) {
+      const { waiting } = this.#suspension
+      await new Promise<void>((resolve) => waiting.push(resolve))
+    }
+    return !this.ended
+  }
+
+  /** Gone, or about to be: nothing waits for it any more. */
+  close(): void {
+    this.ended = true
+    this.#endSuspension()
+  }
+
+  #endSuspension(): Suspension | null {
+    const suspension = this.#suspension
+    this.#suspension = null
+    suspension?.topic?.release()
+    for (const resolve of suspension?.waiting ?? []) resolve()
+    return suspension
   }
 
   end(code: EndCode, message: string): void {

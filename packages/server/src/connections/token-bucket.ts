@@ -19,6 +19,11 @@ export class TokenBucket {
     return true
   }
 
+  get isEmpty(): boolean {
+    this.#refill()
+    return this.#tokens < 1
+  }
+
   /** Nothing was taken for so long that a new bucket would be the same. */
   get full(): boolean {
     this.#refill()

@@ -1,6 +1,7 @@
 import type { LogState } from '../brokers/broker.ts'
 import type { Identity } from '../identity/principal.ts'
 import type { Batch } from './batch.ts'
+import type { Staleness } from './staleness.ts'
 
 /** Why a subscription ended (`unsubscribed` of PROTOCOL §5). */
 export type EndCode = 'requested' | 'forbidden' | 'expired' | 'stage' | 'gone'
@@ -19,7 +20,23 @@ export interface Subscriber {
   /** The connection has more waiting than it can write: a value topic skips versions until it drains. */
   congested(): boolean
   deliver(batch: Batch): void
+  /** The topic's newest value cannot be had (R55). */
+  stale(staleness: Staleness): void
+  /** What `stale` said is over. */
+  fresh(cursor: string): void
   /** History was lost on this live subscription (R4). */
   reset(state: LogState, reason: string): void
+  end(code: EndCode, message: string): void
+}
+
+/** A subscription whose permission is checked while it lives (R14). */
+export interface Supervised {
+  readonly identity: Identity
+  /** Nothing more may be sent until it is known whether the client may still read the topic. */
+  suspend(): void
+  /** Tells the client that events are withheld. */
+  tellSuspended(): void
+  /** The client may read the topic: what it missed follows. */
+  resume(): void
   end(code: EndCode, message: string): void
 }

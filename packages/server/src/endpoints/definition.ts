@@ -1,7 +1,8 @@
 import type { ChangeRule } from '@crossfade/changefeed'
 import { CrossfadeError, topicPattern, type TopicKind, type TopicPattern } from '@crossfade/protocol'
-import type { FastifyRequest } from 'fastify'
+import type { FastifyRequest, RouteOptions as FastifyRouteOptions } from 'fastify'
 import type { Principal } from '../identity/principal.ts'
+import { runHeadersOf } from './run-headers.ts'
 
 /** Between whom a topic's answer is the same (DESIGN §3.2): all, one principal, or the group that the function names. */
 export type Audience = 'public' | 'principal' | { readonly group: (principal: Principal) => string }
@@ -36,6 +37,11 @@ export interface ValueTopicOptions extends TopicOptions {
   maxRate?: number
   /** Also reload on this interval while someone listens, ms: for effects outside the database. */
   refresh?: { every: number }
+  /**
+   * Load again this long after a change, ms, each of them: `{ after: [500, 2000] }` for a handler that reads from a replica or a
+   * cache that lags behind the database. Default: one load, at once.
+   */
+  reload?: { after: readonly number[] }
   /** JSON pointers that do not count when values are compared, such as `/generatedAt`. */
   ignore?: readonly string[]
 }
@@ -87,15 +93,24 @@ export interface TopicDefinition {
   readonly minLoadMs: number
   readonly refreshMs: number | null
   readonly ignore: readonly string[]
+  /** When a value is loaded again after a change, ms. */
+  readonly reloadAfterMs: readonly number[]
+  /** What a run must carry to reach the route: its host, its version. */
+  readonly runHeaders: Readonly<Record<string, string>>
 }
 
 /**
  * Reads a route's `config.crossfade`.
  *
  * @param url the route's URL with its prefix.
+ * @param constraints of the route: a run must meet them.
  * @throws CrossfadeError `invalid_options` when the topic's parameters and the URL's do not fit each other.
  */
-export function routeDefinition(url: string, options: RouteOptions): TopicDefinition {
+export function routeDefinition(
+  url: string,
+  options: RouteOptions,
+  constraints?: FastifyRouteOptions['constraints'],
+): TopicDefinition {
   const text = 'log' in options ? options.log : options.topic
   const pattern = topicPattern(text)
   requireInvertible(url, pattern, options)
@@ -112,14 +127,23 @@ export function routeDefinition(url: string, options: RouteOptions): TopicDefini
     vary: (options.vary ?? []).map((name) => name.toLowerCase()),
     authorize: options.authorize ?? null,
     isPublicLog: false,
+    runHeaders: runHeadersOf(constraints),
     ...('log' in options
-      ? { key: options.key, event: options.event ?? 'event', minLoadMs: 0, refreshMs: null, ignore: [] }
+      ? {
+          key: options.key,
+          event: options.event ?? 'event',
+          minLoadMs: 0,
+          refreshMs: null,
+          ignore: [],
+          reloadAfterMs: [],
+        }
       : {
           key: null,
           event: 'event',
           minLoadMs: options.maxRate === undefined ? 0 : 1000 / options.maxRate,
           refreshMs: options.refresh?.every ?? null,
           ignore: options.ignore ?? [],
+          reloadAfterMs: options.reload?.after ?? [],
         }),
   }
 }
@@ -149,6 +173,8 @@ export function standaloneLogDefinition(text: string, options: StandaloneLogOpti
     minLoadMs: 0,
     refreshMs: null,
     ignore: [],
+    reloadAfterMs: [],
+    runHeaders: {},
   }
 }
 

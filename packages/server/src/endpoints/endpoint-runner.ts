@@ -1,50 +1,47 @@
 import { randomBytes } from 'node:crypto'
-import { CrossfadeError, hashValue } from '@crossfade/protocol'
+import { hashValue } from '@crossfade/protocol'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { isJson, privateReason } from './answer-headers.ts'
+import type { RunKind } from './run-kind.ts'
+import { urlOfTopic, type TopicAddress } from './topic-address.ts'
+import { isPassing, retryAfterMs, type Answer, type Refusal, type Unknown, type Verdict } from './verdict.ts'
 
-/** A 2xx JSON answer of an endpoint. */
-export interface Answer {
-  /** The body as JSON text on one line. */
-  readonly text: string
-  readonly value: unknown
-  readonly hash: string
-  /** The entity tag that the endpoint itself gave it, or `null`. */
-  readonly tag: string | null
-  /** The broker key of the topic that the answer belongs to, by the route's own reckoning. */
-  readonly topicKey: string | null
-  /** Why the answer looks private, or `null` (R15). */
-  readonly privateReason: string | null
+/** In whose place an endpoint is run. */
+export interface RunAs {
+  readonly headers: Readonly<Record<string, string>>
+  /** The network address that the run carries, or `null`: then it comes from nowhere. */
+  readonly ip: string | null
 }
 
-/** An endpoint did not answer 2xx JSON. `status` is 0 when it did not answer in time. */
-export class EndpointFailure extends CrossfadeError {
-  readonly status: number
+/** What a run asks for. */
+export interface RunOptions {
+  readonly kind: RunKind
+  /** Path and query, where it is not the topic's own: a page of a list. */
+  readonly url?: string
+  /** The entity tag for `If-None-Match`: an endpoint that finds it current answers 304. */
+  readonly ifNoneMatch?: string | undefined
+}
 
-  constructor(status: number, message: string) {
-    super(status === 401 ? 'unauthenticated' : status >= 400 && status < 500 ? 'forbidden' : 'server_error', message)
-    this.status = status
-  }
-
-  /** These credentials may not read it, or it is not there for them. */
-  get isRefusal(): boolean {
-    return [401, 403, 404, 410].includes(this.status)
-  }
+interface Run {
+  readonly kind: RunKind
+  /** The broker key of the topic that the answer belongs to, by the route's own reckoning. */
+  topicKey: string | null
 }
 
 const runHeader = 'x-crossfade-run'
-/** A run comes from no network: an endpoint that trusts this machine's own addresses must not take it for a local client. */
+/** An address that no client has: an endpoint that trusts this machine's own addresses must not take the run for a local client. */
 const nowhere = '0.0.0.0'
 
 /**
  * Runs wrapped endpoints in process, with the whole life cycle of the route: hooks, validation, serialization, `onSend` (DESIGN §3.2).
- * A request header with a secret of this process marks such a run, so that the wrapper leaves it alone.
+ * A request header with a secret of this process marks such a run, so that the wrapper leaves it alone and the application knows it.
  */
 export class EndpointRunner {
   readonly #app: FastifyInstance
   readonly #timeoutMs: number
   readonly #secret = randomBytes(18).toString('base64url')
-  readonly #topicKeys = new Map<string, string | null>()
+  readonly #runs = new Map<string, Run>()
+  readonly #requests = new WeakMap<object, Run>()
   #count = 0
 
   constructor(app: FastifyInstance, timeoutMs: number) {
@@ -52,84 +49,136 @@ export class EndpointRunner {
     this.#timeoutMs = timeoutMs
   }
 
-  /**
-   * Answers as the endpoint would answer a client with these headers.
-   *
-   * @throws EndpointFailure when the answer is not 2xx JSON or takes longer than the time-out.
-   */
-  async run(url: string, headers: Readonly<Record<string, string>>): Promise<Answer> {
+  /** Asks a topic's endpoint as a client with these headers would. Never rejects: trouble is a verdict. */
+  async run(address: TopicAddress, as: RunAs, options: RunOptions): Promise<Verdict> {
+    const url = options.url ?? urlOfTopic(address)
     const id = `${this.#secret}.${(this.#count += 1)}`
-    this.#topicKeys.set(id, null)
+    const run: Run = { kind: options.kind, topicKey: null }
+    this.#runs.set(id, run)
     try {
-      const response = await this.#inTime(
-        this.#app.inject({
-          method: 'GET',
-          url,
-          headers: { ...headers, accept: 'application/json', [runHeader]: id },
-          remoteAddress: nowhere,
-        }),
-        url,
-      )
-      if (response.statusCode < 200 || response.statusCode > 299) {
-        throw new EndpointFailure(response.statusCode, `The endpoint ${url} answered ${response.statusCode}.`)
-      }
-      if (!isJson(response.headers['content-type'])) {
-        throw new EndpointFailure(
-          0,
-          `The endpoint ${url} answered ${String(response.headers['content-type'])} instead of JSON. Wrap only routes that answer JSON.`,
-        )
-      }
-      return {
-        ...readJson(response.payload, url),
-        tag: tagOf(response.headers.etag),
-        topicKey: this.#topicKeys.get(id) ?? null,
-        privateReason: privateReason(response.headers),
-      }
+      const response = await this.#inject(url, address, as, id, options.ifNoneMatch)
+      if (response === null)
+        return unknown(0, `The endpoint ${url} did not answer within ${this.#timeoutMs} ms.`, null, 'endpoint_timeout')
+      return judge(response, url, run.topicKey === address.key, options.ifNoneMatch !== undefined)
+    } catch (error) {
+      return unknown(500, `The endpoint ${url} failed: ${error instanceof Error ? error.message : String(error)}`)
     } finally {
-      this.#topicKeys.delete(id)
+      this.#runs.delete(id)
     }
   }
 
-  /** The id of the in-process run that a request belongs to, or `null` for a client's own request. Takes the mark off. */
-  runOf(request: FastifyRequest): string | null {
-    const id = request.headers[runHeader]
-    if (typeof id !== 'string') return null
-    delete request.raw.headers[runHeader]
-    return this.#topicKeys.has(id) ? id : null
+  /** Why a request is made, when it is a run of this server; `null` for a client's own. */
+  kindOf(request: FastifyRequest): RunKind | null {
+    return this.#runOf(request)?.kind ?? null
   }
 
   /** Notes to which topic the route's own reckoning assigns a run. */
-  note(run: string, topicKey: string | null): void {
-    if (this.#topicKeys.has(run)) this.#topicKeys.set(run, topicKey)
+  note(request: FastifyRequest, topicKey: string | null): void {
+    const run = this.#runOf(request)
+    if (run) run.topicKey = topicKey
   }
 
-  async #inTime<T>(answer: Promise<T>, url: string): Promise<T> {
+  /** Takes the header off: it is nobody's business, least of all of whom the application forwards its headers to. */
+  #runOf({ raw }: FastifyRequest): Run | undefined {
+    const id = raw.headers[runHeader]
+    if (id === undefined) return this.#requests.get(raw)
+    delete raw.headers[runHeader]
+    const run = typeof id === 'string' ? this.#runs.get(id) : undefined
+    if (run) this.#requests.set(raw, run)
+    return run
+  }
+
+  /** @returns `null` when the endpoint does not answer in time; its request is aborted then. */
+  async #inject(
+    url: string,
+    { definition }: TopicAddress,
+    { headers, ip }: RunAs,
+    id: string,
+    ifNoneMatch: string | undefined,
+  ): Promise<Response | null> {
+    const late = new AbortController()
     let timer: NodeJS.Timeout | undefined
-    const late = new Promise<never>((_, reject) => {
+    const timeout = new Promise<null>((resolve) => {
       timer = setTimeout(() => {
-        reject(new EndpointFailure(0, `The endpoint ${url} did not answer within ${this.#timeoutMs} ms.`))
+        resolve(null)
+        late.abort()
       }, this.#timeoutMs)
     })
+    const answer = this.#app.inject({
+      method: 'GET',
+      url,
+      headers: {
+        ...headers,
+        ...definition.runHeaders,
+        accept: 'application/json',
+        ...(ifNoneMatch === undefined ? {} : { 'if-none-match': ifNoneMatch }),
+        [runHeader]: id,
+      },
+      remoteAddress: ip ?? nowhere,
+      signal: late.signal,
+    })
+    // An answer that comes after the time-out is nobody's, and so is its error.
+    answer.catch(() => {})
     try {
-      return await Promise.race([answer, late])
+      return await Promise.race([answer, timeout])
     } finally {
       clearTimeout(timer)
     }
   }
 }
 
+type Response = Awaited<ReturnType<FastifyInstance['inject']>>
+
+/**
+ * @param isOwn whether the route itself assigns the answer to the topic.
+ * @param isConditional whether the run had `If-None-Match`.
+ */
+function judge(response: Response, url: string, isOwn: boolean, isConditional: boolean): Verdict {
+  const { statusCode: status, headers } = response
+  if (isPassing(status)) {
+    const reason = status === 429 ? 'rate_limited' : 'endpoint_failed'
+    return unknown(status, `The endpoint ${url} answered ${status}.`, retryAfterMs(headers['retry-after']), reason)
+  }
+  if (status === 304 && isOwn && isConditional) return { kind: 'unchanged' }
+  if (status === 404 || status === 410)
+    return { kind: 'gone', status, detail: `The endpoint ${url} answered ${status}.` }
+  if (status < 200 || status > 299) return refused(status, `The endpoint ${url} answered ${status}.`)
+  if (!isOwn) return refused(status, `The endpoint's answer to ${url} does not belong to the topic.`)
+  const isEmpty = status === 204 || status === 205
+  if (!isEmpty && !isJson(headers['content-type'])) {
+    const type = String(headers['content-type'] ?? 'no content type')
+    return refused(status, `The endpoint ${url} answered ${type} instead of JSON. Wrap only routes that answer JSON.`)
+  }
+  const body = readJson(isEmpty ? 'null' : response.payload)
+  if (body === null) return unknown(status, `The endpoint ${url} says that its answer is JSON, but it is not.`)
+  return { kind: 'value', answer: { ...body, tag: tagOf(headers.etag), privateReason: privateReason(headers) } }
+}
+
+function refused(status: number, detail: string): Refusal {
+  return { kind: 'refused', status, detail }
+}
+
+function unknown(
+  status: number,
+  detail: string,
+  retryMs: number | null = null,
+  reason: Unknown['reason'] = 'endpoint_failed',
+): Unknown {
+  return { kind: 'unknown', status, reason, retryAfterMs: retryMs, detail }
+}
+
 function tagOf(header: unknown): string | null {
   return typeof header === 'string' ? header : null
 }
 
-function readJson(payload: string, url: string): { text: string; value: unknown; hash: string } {
-  let value: unknown
+/** @returns `null` when it is not JSON, or nests too deeply for a hash. */
+function readJson(payload: string): Pick<Answer, 'text' | 'value' | 'hash'> | null {
   try {
-    value = JSON.parse(payload)
+    const value: unknown = JSON.parse(payload)
+    // A message is one line: an indented body is written again.
+    const text = /[\r\n]/.test(payload) ? JSON.stringify(value) : payload
+    return { text, value, hash: hashValue(value) }
   } catch {
-    throw new EndpointFailure(0, `The endpoint ${url} says that its answer is JSON, but it is not.`)
+    return null
   }
-  // A message is one line: an indented body is written again.
-  const text = /[\r\n]/.test(payload) ? JSON.stringify(value) : payload
-  return { text, value, hash: hashValue(value) }
 }

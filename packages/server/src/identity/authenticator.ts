@@ -19,18 +19,21 @@ export class Authenticator {
     this.#vary = vary
   }
 
-  /** @throws CrossfadeError `unauthenticated` */
-  async identify(headers: Headers): Promise<Identity> {
+  /**
+   * @param ip the client's network address, or `null` where there is none.
+   * @throws CrossfadeError `unauthenticated`
+   */
+  async identify(headers: Headers, ip: string | null): Promise<Identity> {
     const principal = await this.#principal(headers)
     if (principal?.expiresAt !== undefined && principal.expiresAt <= Date.now()) {
       throw new CrossfadeError('unauthenticated', 'The token has expired. Log in again.')
     }
-    return identityOf(principal, headers, this.#vary())
+    return identityOf(principal, headers, this.#vary(), ip)
   }
 
   /** The identity of the token in a `hello` or `token` message, which stands for the `Authorization` header. */
-  identifyToken(token: string, headers: Headers): Promise<Identity> {
-    return this.identify({ ...headers, authorization: `Bearer ${token}` })
+  identifyToken(token: string, headers: Headers, ip: string | null): Promise<Identity> {
+    return this.identify({ ...headers, authorization: `Bearer ${token}` }, ip)
   }
 
   async #principal(headers: Headers): Promise<Principal | null> {

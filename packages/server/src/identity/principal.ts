@@ -20,20 +20,28 @@ export interface Identity {
   readonly headers: Readonly<Record<string, string>>
   /** Same key, same principal by the same credentials: grants are cached by it (R52). */
   readonly key: string
+  /** The network address that the client has for the application, or `null` where there is none, as on a Unix socket. */
+  readonly ip: string | null
 }
 
 /**
  * Makes an identity of a client's headers.
  *
  * @param vary further headers that an answer may depend on, lower-case.
+ * @param ip the client's network address.
  */
-export function identityOf(principal: Principal | null, headers: Headers, vary: readonly string[]): Identity {
+export function identityOf(
+  principal: Principal | null,
+  headers: Headers,
+  vary: readonly string[],
+  ip: string | null = null,
+): Identity {
   const kept: Record<string, string> = {}
   for (const name of ['authorization', 'cookie', ...vary]) {
     const value = headers[name]
     if (value !== undefined) kept[name] = Array.isArray(value) ? value.join(name === 'cookie' ? '; ' : ', ') : value
   }
-  return { principal, headers: kept, key: credentialKey(principal, kept) }
+  return { principal, headers: kept, key: credentialKey(principal, kept), ip }
 }
 
 /** Whether the credentials of this client have run out. */

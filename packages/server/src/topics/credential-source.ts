@@ -1,14 +1,14 @@
 import { hasExpired, type Identity } from '../identity/principal.ts'
 
-/** Whose credentials load a topic that is not public: those of a subscriber, or of who waits for its value. */
+/** Whose credentials load a topic that is not public: those of a subscriber, or of a client that waits for its value. */
 export class CredentialSource {
   readonly #waiting = new Set<Identity>()
   #last: Identity | null = null
   readonly #refused = new WeakSet<Identity>()
 
-  /** Runs `wait` while this identity lends its credentials. They may be used after it, too, until somebody else lends. */
+  /** Runs `wait` while this client's credentials may be used. They may be used after it, too, until another client asks. */
   async during<T>(identity: Identity, wait: () => Promise<T>): Promise<T> {
-    this.lend(identity)
+    this.offer(identity)
     this.#waiting.add(identity)
     try {
       return await wait()
@@ -17,7 +17,7 @@ export class CredentialSource {
     }
   }
 
-  lend(identity: Identity): void {
+  offer(identity: Identity): void {
     this.#last = identity
   }
 
@@ -31,7 +31,7 @@ export class CredentialSource {
     return !this.#refused.has(identity) && !hasExpired(identity)
   }
 
-  /** @returns `null` when nobody lends. */
+  /** @returns `null` when there are none. */
   pick(subscribers: Iterable<{ readonly identity: Identity }>): Identity | null {
     let refused: Identity | null = null
     for (const identity of this.#all(subscribers)) {

@@ -1,21 +1,36 @@
-import { CrossfadeError, formatCursor, topicQuery } from '@crossfade/protocol'
+import { CrossfadeError, topicQuery } from '@crossfade/protocol'
 import type { Broker } from '../brokers/broker.ts'
 import type { Identity } from '../identity/principal.ts'
+import type { Answer } from '../endpoints/verdict.ts'
+import type { Staleness } from '../delivery/staleness.ts'
 import type { TopicDefinition } from '../endpoints/definition.ts'
 import { topicKey, varyHeaders, type TopicAddress } from '../endpoints/topic-address.ts'
 import type { LiveTopic } from './live-topic.ts'
 import { LogTopic } from './log-topic.ts'
 import type { TopicRegistry } from '../endpoints/registry.ts'
+import { Sharing, type Comparison } from './sharing.ts'
 import { ValueTopic, type ValueTopicPorts } from './value-topic.ts'
 
 const maxSweepMs = 5_000
 const minSweepMs = 10
 
+/** What the hub needs from outside. */
+export interface HubPorts extends ValueTopicPorts {
+  /** A topic is shared no more, because its answers differ between those who should share them. */
+  sharingEnded(address: TopicAddress): void
+}
+
+/** A live topic whose newest value cannot be had. */
+export interface FailingTopic extends Staleness {
+  readonly topic: string
+}
+
 /** The topics that somebody on this server uses, by broker key; cold ones cost nothing (DESIGN §3.2). */
 export class Hub {
   readonly broker: Broker
   readonly #registry: TopicRegistry
-  readonly #ports: ValueTopicPorts
+  readonly #ports: HubPorts
+  readonly #sharing: Sharing
   readonly #warmMs: number
   readonly #maxWarm: number
   #openedSinceBound = 0
@@ -29,12 +44,13 @@ export class Hub {
    * @param warmMs how long a topic that nobody listens to stays live after its last use, ms.
    * @param maxWarm how many of these there may be.
    */
-  constructor(registry: TopicRegistry, ports: ValueTopicPorts, warmMs: number, maxWarm: number) {
+  constructor(registry: TopicRegistry, ports: HubPorts, warmMs: number, maxWarm: number) {
     this.broker = ports.broker
     this.#registry = registry
     this.#ports = ports
     this.#warmMs = warmMs
     this.#maxWarm = maxWarm
+    this.#sharing = new Sharing((address) => ports.sharingEnded(address))
     this.#sweeper = setInterval(() => this.#sweep(), Math.min(maxSweepMs, Math.max(minSweepMs, warmMs / 4)))
     this.#sweeper.unref()
   }
@@ -67,7 +83,7 @@ export class Hub {
     return { ...resolved, name, key, headers: varyHeaders(resolved.definition, identity) }
   }
 
-  /** The live topic of a address, opened if it was cold, and retained: it stays live until `release`. */
+  /** The live topic at an address, opened if it was cold, and retained: it stays live until `release`. */
   async acquire(address: TopicAddress): Promise<LiveTopic> {
     for (;;) {
       const topic = await this.#acquire(address)
@@ -87,6 +103,36 @@ export class Hub {
       this.#opening.set(address.key, opening)
     }
     return opening
+  }
+
+  /** The answers at this address differ between those who should share them: nobody gets it by push any more. */
+  isUnshared(address: TopicAddress): boolean {
+    return this.#sharing.isEnded(address)
+  }
+
+  /** Compares a client's own answer with the value that it would share; `null` when there is none that could be compared now. */
+  compareShared(address: TopicAddress): ((identity: Identity, answer: Answer) => Promise<Comparison>) | null {
+    const topic = this.#live.get(address.key)
+    return topic instanceof ValueTopic && address.definition.audience !== 'principal'
+      ? this.#sharing.compare(topic)
+      : null
+  }
+
+  /** Whether a grant is enough to share a group's value: the client's own answer was once the same as this topic's. */
+  isSharer(address: TopicAddress, identity: Identity): boolean {
+    if (typeof address.definition.audience === 'string' || address.definition.kind === 'log') return true
+    const topic = this.#live.get(address.key)
+    return topic instanceof ValueTopic && topic.sharers.has(identity)
+  }
+
+  /** Topics whose newest value cannot be had, the first `max` of them. */
+  failing(max: number): FailingTopic[] {
+    const failing: FailingTopic[] = []
+    for (const topic of this.#live.values()) {
+      if (topic.staleness !== null) failing.push({ topic: topic.address.name, ...topic.staleness })
+      if (failing.length === max) break
+    }
+    return failing
   }
 
   /** Forgets a topic that nobody needs and that has no value: its endpoint refused (a failed load creates no topic). */
@@ -109,12 +155,6 @@ export class Hub {
           yield topic
       }
     }
-  }
-
-  /** The cursor of a topic that may be cold, for an event just published. */
-  async cursorOf(key: string, head: number): Promise<string> {
-    const { state } = await this.broker.read(key, head, 1)
-    return formatCursor(state.epoch, head)
   }
 
   get size(): number {

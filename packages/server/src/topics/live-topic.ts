@@ -4,6 +4,7 @@ import type { FlushCycle, Flushable } from '../delivery/flush-cycle.ts'
 import { Batch } from '../delivery/batch.ts'
 import type { TopicAddress } from '../endpoints/topic-address.ts'
 import { changedLine } from '../delivery/lines.ts'
+import type { Staleness } from '../delivery/staleness.ts'
 import type { EndCode, Subscriber } from '../delivery/subscriber.ts'
 
 /** A client re-reads within this time for each thousand that were told `changed` together. */
@@ -72,6 +73,11 @@ export abstract class LiveTopic implements Flushable {
   /** Notes that somebody asked for the topic: it stays warm for a while (R8). */
   use(): void {
     this.usedAt = performance.now()
+  }
+
+  /** Since when the newest value cannot be had; `null`: it can (R55). */
+  get staleness(): Staleness | null {
+    return null
   }
 
   get needed(): boolean {

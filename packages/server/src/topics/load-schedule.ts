@@ -9,6 +9,8 @@ export interface LoadScheduleOptions {
   load: () => Promise<void>
   /** Whether anybody would use the result: failed loads are retried only then. */
   needed: () => boolean
+  /** How long a failure asks to be left alone (`Retry-After`), ms. */
+  retryAfterMs: (error: unknown) => number
 }
 
 interface Waiter {
@@ -18,6 +20,8 @@ interface Waiter {
 }
 
 const retryCapMs = 10_000
+/** What asks to be left alone for longer is asked all the same now and then: nobody else would notice that it is well. */
+const retryAfterCapMs = 600_000
 
 /**
  * Runs a load for whoever wants one, one at a time. What is wanted while a load runs is satisfied by the next one, which begins
@@ -30,6 +34,8 @@ export class LoadSchedule {
   #running = false
   #failures = 0
   #startedAt = -Infinity
+  /** The last failure, and until when it asks to be left alone, by `performance.now()`. */
+  #pause: { readonly error: unknown; readonly until: number } | null = null
   #timer: NodeJS.Timeout | null = null
   #refresh: NodeJS.Timeout | null = null
   #waiters: Waiter[] = []
@@ -37,10 +43,6 @@ export class LoadSchedule {
 
   constructor(options: LoadScheduleOptions) {
     this.#options = options
-  }
-
-  get failing(): boolean {
-    return this.#failures > 0
   }
 
   /** Nothing is wanted that the last result does not include. */
@@ -62,12 +64,16 @@ export class LoadSchedule {
   }
 
   /**
-   * Resolves after a load that began after this call; rejects with its error.
+   * Resolves after a load that began after this call; rejects with its error, at once while the last failure asks to be left alone.
    *
    * @throws CrossfadeError `server_error` when the schedule stops first.
    */
   next(): Promise<void> {
     if (this.#stopped) return Promise.reject(stoppedError())
+    if (this.#pause !== null && performance.now() < this.#pause.until && !this.#running) {
+      this.want()
+      return Promise.reject(this.#pause.error as Error)
+    }
     const promise = new Promise<void>((resolve, reject) => {
       this.#waiters.push({ want: this.#wanted + 1, resolve, reject })
     })
@@ -118,7 +124,9 @@ export class LoadSchedule {
   }
 
   #backoffMs(): number {
-    if (this.#failures === 0 || this.#waiters.length > 0) return 0
+    if (this.#failures === 0) return 0
+    const leftMs = Math.max(0, (this.#pause?.until ?? 0) - performance.now())
+    if (leftMs > 0 || this.#waiters.length > 0) return leftMs
     return Math.random() * Math.min(retryCapMs, 250 * 2 ** this.#failures)
   }
 
@@ -141,8 +149,13 @@ export class LoadSchedule {
   #settle(target: number, failure: { error: unknown } | null): void {
     if (failure === null) {
       this.#failures = 0
+      this.#pause = null
       this.#have = target
-    } else this.#failures += 1
+    } else {
+      this.#failures += 1
+      const pauseMs = Math.min(this.#options.retryAfterMs(failure.error), retryAfterCapMs)
+      this.#pause = pauseMs > 0 ? { error: failure.error, until: performance.now() + pauseMs } : null
+    }
     const due = this.#waiters.filter((waiter) => waiter.want <= target)
     this.#waiters = this.#waiters.filter((waiter) => waiter.want > target)
     for (const waiter of due) {

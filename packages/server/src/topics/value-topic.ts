@@ -1,33 +1,25 @@
 import { CrossfadeError, hashValue, applyPatch } from '@crossfade/protocol'
 import type { Broker, Snapshot, SourcePosition } from '../brokers/broker.ts'
-import type { FlushCycle } from '../delivery/flush-cycle.ts'
-import { identityOf, type Identity } from '../identity/principal.ts'
 import { Batch } from '../delivery/batch.ts'
-import { difference } from './difference.ts'
-import type { TopicAddress } from '../endpoints/topic-address.ts'
-import { EndpointFailure, type Answer } from '../endpoints/endpoint-runner.ts'
-import { CredentialSource } from './credential-source.ts'
+import type { FlushCycle } from '../delivery/flush-cycle.ts'
 import { entryLine, snapshotLine } from '../delivery/lines.ts'
+import type { Staleness } from '../delivery/staleness.ts'
+import type { Subscriber } from '../delivery/subscriber.ts'
+import type { TopicAddress } from '../endpoints/topic-address.ts'
+import { RunError, type Answer } from '../endpoints/verdict.ts'
+import type { Identity } from '../identity/principal.ts'
+import { CredentialSource } from './credential-source.ts'
+import { difference } from './difference.ts'
 import { LiveTopic } from './live-topic.ts'
 import { LoadSchedule } from './load-schedule.ts'
-import type { Subscriber } from '../delivery/subscriber.ts'
+import { ReloadAfter } from './reload-after.ts'
+import { Sharers } from './sharers.ts'
+import { retryAfterOf, staleReasonOf, ValueLoader, type Loaded, type LoaderPorts } from './value-loader.ts'
 
 /** What a value topic needs from outside. */
-export interface ValueTopicPorts {
+export interface ValueTopicPorts extends LoaderPorts {
   readonly broker: Broker
   readonly cycle: FlushCycle
-  /** Runs the topic's endpoint as `identity`. */
-  run(address: TopicAddress, identity: Identity): Promise<Answer>
-  /** Under whose credentials a public topic is loaded. */
-  readonly service: Identity
-  /** A moment in the order of revocations, taken before a run. */
-  moment(): number
-  /** An endpoint that began to run at `since` answered `identity` with 2xx: it may see the topic. */
-  granted(address: TopicAddress, identity: Identity, since: number): void
-  /** An endpoint refused `identity` with 401 or 403. */
-  refused(address: TopicAddress, identity: Identity): void
-  /** A public answer looks private (R15). */
-  suspicious(address: TopicAddress, reason: string): void
 }
 
 /** Why a load is wanted: the change's commit time, and its position in the source. */
@@ -53,23 +45,41 @@ export class ValueTopic extends LiveTopic {
   #initialAt: number | null = null
   #closed = false
   readonly #credentials = new CredentialSource()
+  readonly #loader: ValueLoader
+  readonly #reloadAfter: ReloadAfter
   /** Counts changes that came while nobody needed the value: a load that began before one must not be stored after it. */
-  #marks = 0
+  #missedChanges = 0
+  /** By whose credentials the value was read; `null` by the service's. */
+  #loadedBy: Identity | null = null
+  /** Whose next load it is, when it must be somebody's in particular. */
+  #nextLoader: Identity | null = null
+  /** Who is known to get this very value. */
+  readonly sharers: Sharers = new Sharers()
+  /** Since when loads fail. */
+  #staleness: Staleness | null = null
 
   constructor(address: TopicAddress, ports: ValueTopicPorts) {
     super(address, ports.cycle)
     this.#ports = ports
+    this.#loader = new ValueLoader(address, ports, this.#credentials)
+    this.#reloadAfter = new ReloadAfter(address.definition.reloadAfterMs, () => this.#want())
     this.#schedule = new LoadSchedule({
       minIntervalMs: address.definition.minLoadMs,
       refreshMs: address.definition.refreshMs,
       load: () => this.#load(),
       needed: () => this.needed,
+      retryAfterMs: retryAfterOf,
     })
   }
 
-  /** The value did not follow the latest change: its load failed, and the last good value stays (D12). */
-  get stale(): boolean {
-    return this.#schedule.failing
+  /** The value may not be the newest: its load failed, and the last good value stays (D12, R55). */
+  override get staleness(): Staleness | null {
+    return this.#staleness
+  }
+
+  /** By whose credentials the value was read; `null` by the service's. */
+  get loadedBy(): Identity | null {
+    return this.#loadedBy
   }
 
   get settled(): boolean {
@@ -79,43 +89,60 @@ export class ValueTopic extends LiveTopic {
   /** A change of the database, or doubt about the value, touches the topic. */
   invalidate(cause: Cause = { at: Date.now() }): void {
     this.#cause = later(this.#cause, cause)
+    this.#want()
+    this.#reloadAfter.changed()
+  }
+
+  #want(): void {
     if (this.needed) {
       this.#schedule.want()
       return
     }
     // Nobody needs the value now, but a cursor given by an earlier answer must not seem current.
-    this.#marks += 1
+    this.#missedChanges += 1
     void this.#ports.broker.append(this.address.key, { kind: 'mark' })
   }
 
   /**
    * Waits until the topic has a value.
    *
-   * @param lender whose credentials may load it, when it is not public.
-   * @throws CrossfadeError of the endpoint's refusal, or `server_error`.
+   * @param identity whose credentials may load it, when it is not public.
+   * @throws RunError of the endpoint's refusal or failure; CrossfadeError `server_error` when the topic is closed.
    */
-  async ready(lender: Identity): Promise<void> {
-    this.#credentials.lend(lender)
+  async ready(identity: Identity): Promise<void> {
+    this.#credentials.offer(identity)
     if (this.state.snapshot !== null && !this.#schedule.overdue) return
-    await this.#loaded(lender)
+    await this.#loaded(identity)
     if (this.state.snapshot === null)
       throw new CrossfadeError('server_error', `The value of "${this.address.name}" could not be loaded. Try again.`)
   }
 
   /** Waits for a load that begins after this call; a failure leaves the last good value. */
-  async reload(lender: Identity): Promise<void> {
-    await this.#loaded(lender).catch(() => {})
+  async reload(identity: Identity): Promise<void> {
+    await this.#loaded(identity).catch(() => {})
   }
 
-  /** Waits for a load. What the endpoint refused to somebody else it may give to this lender: then another is waited for (R54). */
-  async #loaded(lender: Identity): Promise<void> {
-    await this.#credentials.during(lender, async () => {
+  /** Loads once more by the credentials that the value was loaded by; a failure leaves the last good value. */
+  async reloadAsBefore(): Promise<void> {
+    this.#nextLoader = this.#loadedBy
+    await this.#schedule.next().catch(() => {})
+  }
+
+  #takeNextLoader(): Identity | null {
+    const next = this.#nextLoader
+    this.#nextLoader = null
+    return next
+  }
+
+  /** Waits for a load. What the endpoint refused to somebody else it may give to this client: then another is waited for (R54). */
+  async #loaded(identity: Identity): Promise<void> {
+    await this.#credentials.during(identity, async () => {
       for (;;) {
         try {
           return await this.#schedule.next()
         } catch (error) {
-          const another = this.address.definition.audience !== 'public' && this.#credentials.isPromising(lender)
-          if (!another || !(error instanceof EndpointFailure && error.isRefusal)) throw error
+          const another = this.address.definition.audience !== 'public' && this.#credentials.isPromising(identity)
+          if (!another || !(error instanceof RunError && error.isRefusal)) throw error
         }
       }
     })
@@ -144,6 +171,7 @@ export class ValueTopic extends LiveTopic {
   override close(): void {
     this.#closed = true
     this.#schedule.stop()
+    this.#reloadAfter.stop()
     super.close()
   }
 
@@ -194,7 +222,7 @@ export class ValueTopic extends LiveTopic {
   protected override afterReset(): void {
     if (this.needed) this.#schedule.want()
     // What is being loaded for nobody was read before: it is not the value of the new epoch.
-    else this.#marks += 1
+    else this.#missedChanges += 1
   }
 
   #deliverSnapshot(subscriber: Subscriber): void {
@@ -204,77 +232,59 @@ export class ValueTopic extends LiveTopic {
 
   async #load(): Promise<void> {
     const cause = this.#cause
-    const marks = this.#marks
-    const identity = this.#identity()
-    const since = this.#ports.moment()
-    let answer: Answer
+    const missed = this.#missedChanges
+    let loaded: Loaded
     try {
-      answer = await this.#ports.run(this.address, identity)
-      this.#refuseForeign(answer)
+      loaded = await this.#loader.load(this.subscribers, this.#takeNextLoader())
     } catch (error) {
-      if (error instanceof EndpointFailure) await this.#failed(error, identity)
+      await this.#failed(error)
       throw error
     }
     if (this.#closed)
       throw new CrossfadeError('server_error', `The topic "${this.address.name}" was closed. Try again.`)
-    this.#ports.granted(this.address, identity, since)
-    if (marks === this.#marks) await this.#store(answer, cause)
-    else this.#schedule.want()
+    this.#loadedBy = loaded.by
+    if (loaded.by !== null) this.sharers.loadedBy(loaded.by)
+    if (missed !== this.#missedChanges) this.#schedule.want()
+    else await this.#store(loaded.answer, cause)
+    this.#setStaleness(null)
   }
 
-  #identity(): Identity {
-    if (this.address.definition.audience === 'public') return this.#service()
-    const lender = this.#credentials.pick(this.subscribers)
-    if (lender !== null) return lender
-    throw new CrossfadeError('server_error', `Nobody lends credentials to load "${this.address.name}".`)
-  }
-
-  /** The service asks for what the topic's clients ask for: a language, say, is part of the topic. */
-  #service(): Identity {
-    const { service } = this.#ports
-    const headers = { ...service.headers, ...this.address.headers }
-    return Object.keys(this.address.headers).length === 0
-      ? service
-      : identityOf(service.principal, headers, Object.keys(headers))
-  }
-
-  async #failed(failure: EndpointFailure, identity: Identity): Promise<void> {
+  async #failed(error: unknown): Promise<void> {
     const { definition, key, name } = this.address
-    if (failure.isRefusal) this.#credentials.refuse(identity)
-    const isGone = failure.status === 404 || failure.status === 410
-    // To one of a group "gone" may only mean "not for you": the others are asked before they lose it (R52, R54).
-    if (failure.status === 401 || failure.status === 403 || (isGone && typeof definition.audience === 'object')) {
-      this.#ports.refused(this.address, identity)
-    } else if (isGone) {
-      this.endAll('gone', `The endpoint of "${name}" answers ${failure.status}: it is gone.`)
+    const isGone = error instanceof RunError && error.verdict.kind === 'gone'
+    if (isGone && definition.audience === 'public') {
+      this.endAll('gone', `The endpoint of "${name}" says that it is gone.`)
       // Nobody gets the last value of what is no more.
       await this.#ports.broker.append(key, { kind: 'mark' })
+      return
     }
+    this.#setStaleness({ since: this.#staleness?.since ?? Date.now(), reason: staleReasonOf(error) })
   }
 
-  /** An answer is stored only under the topic that the route itself assigns it to, and never shared when it looks private. */
-  #refuseForeign(answer: Answer): void {
-    if (answer.topicKey !== this.address.key) {
-      throw new EndpointFailure(403, `The endpoint's answer does not belong to the topic "${this.address.name}".`)
+  /** Tells all subscribers when the topic becomes stale, or fresh. */
+  #setStaleness(staleness: Staleness | null): void {
+    const before = this.#staleness
+    this.#staleness = staleness
+    if (before?.reason === staleness?.reason) return
+    for (const subscriber of this.subscribers) {
+      if (staleness === null) subscriber.fresh(this.cursor)
+      else subscriber.stale(staleness)
     }
-    if (this.address.definition.audience !== 'public' || answer.privateReason === null) return
-    this.#ports.suspicious(this.address, answer.privateReason)
-    throw new EndpointFailure(
-      403,
-      `The answer of "${this.address.name}" is not shared because ${answer.privateReason}.`,
-    )
   }
 
   async #store(answer: Answer, cause: Cause): Promise<void> {
     const { broker } = this.#ports
     const { key } = this.address
     const { snapshot } = this.state
-    const isSame = snapshot !== null && this.equalityOf(answer) === this.#equalityOfStored(snapshot)
+    const isFirst = snapshot === null
+    const isSame = !isFirst && this.equalityOf(answer) === this.#equalityOfStored(snapshot)
     this.#ownTag = answer.tag === null ? null : { of: isSame ? snapshot.hash : answer.hash, tag: answer.tag }
     const value = { data: answer.text, hash: answer.hash, at: cause.at }
-    if (snapshot === null) {
+    if (isFirst) {
       this.#initialAt = await broker.append(key, { kind: 'initial', value })
       this.cycle.topic(this)
+      // What changed just before the topic was opened may not be in it yet.
+      this.#reloadAfter.changed()
     } else if (!isSame) {
       const patch = difference(snapshot.data, answer)
       await broker.append(key, {

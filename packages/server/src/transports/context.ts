@@ -1,7 +1,6 @@
 import type { Access } from '../access/access.ts'
 import type { Authenticator } from '../identity/authenticator.ts'
 import type { OriginRule } from '../access/origin.ts'
-import type { Identity } from '../identity/principal.ts'
 import type { ConnectionCounter } from '../connections/connection-counter.ts'
 import type { ProxyWatch } from '../connections/proxy-watch.ts'
 import type { FlushCycle } from '../delivery/flush-cycle.ts'
@@ -13,6 +12,8 @@ import type { Limits } from '../limits.ts'
 import type { RolloutStore } from '../rollout/rollout.ts'
 import type { RpcRegistry } from '../rpc/rpc-registry.ts'
 import type { EndpointRunner } from '../endpoints/endpoint-runner.ts'
+import type { RunDiagnosis } from '../endpoints/run-diagnosis.ts'
+import type { Service } from '../connections/admit-to.ts'
 import type { Hub } from '../topics/hub.ts'
 
 /** What the transports share. */
@@ -33,7 +34,8 @@ export interface TransportContext {
   readonly rollout: RolloutStore
   readonly rpc: RpcRegistry
   readonly limits: Limits
-  readonly service: Identity
+  readonly service: Service
+  readonly diagnosis: RunDiagnosis
   /** How long an SSE stream lives before it is rotated, ms; ± 20 % (R26). */
   readonly rotateMs: number
   /** How long before its credentials run out a client is asked for new ones, and how long after it is waited, ms (R53). */

@@ -3,6 +3,7 @@ import type { FastifyRequest } from 'fastify'
 import { addressOf } from '../connections/client-address.ts'
 import type { Identity } from '../identity/principal.ts'
 import type { TransportContext } from './context.ts'
+import { identify } from './identify.ts'
 
 /**
  * Refuses a browser of a foreign origin, before any state is made (R51).
@@ -24,9 +25,8 @@ export function requireOrigin(context: TransportContext, request: FastifyRequest
  * @throws CrossfadeError `unauthenticated`, `too_fast`
  */
 export async function admit(context: TransportContext, request: FastifyRequest): Promise<Identity> {
-  const identity = await context.authenticator.identify(request.headers)
-  const client = identity.principal?.id ?? addressOf(request)
-  if (client !== null) context.rate.take(client)
+  const identity = await identify(context, request)
+  context.rate.acquire(identity)
   return identity
 }
 

@@ -19,6 +19,7 @@ import { TokenBucket } from '../connections/token-bucket.ts'
 import { pendingStageMessages } from '../rollout/stage-messages.ts'
 import type { TransportContext } from './context.ts'
 import { hello } from './hello.ts'
+import { identify } from './identify.ts'
 import { textFrame } from '../delivery/text-frame.ts'
 
 /**
@@ -123,7 +124,7 @@ export class WebSocketClient {
 
   async #greet(greeting: ClientHello): Promise<void> {
     this.#greeting = []
-    const { authenticator, limits } = this.#context
+    const { limits } = this.#context
     try {
       validateClientMessage(greeting)
       if (greeting.protocol !== protocolVersion)
@@ -131,10 +132,7 @@ export class WebSocketClient {
           'unsupported_version',
           `Version ${greeting.protocol} is not spoken here, version ${protocolVersion} is.`,
         )
-      const { headers } = this.#request
-      const identity = await (greeting.token === undefined
-        ? authenticator.identify(headers)
-        : authenticator.identifyToken(greeting.token, headers))
+      const identity = await identify(this.#context, this.#request, greeting.token)
       if (!this.#isOpen) return
       this.#cleanups.push(this.#context.counter.acquire(identity, addressOf(this.#request)))
       this.#releaseUnknown()
@@ -215,7 +213,7 @@ export class WebSocketClient {
   /** A new token of the same principal replaces the old one; subscriptions go on (R53). */
   async #renew(session: Session, token: string): Promise<void> {
     try {
-      const identity = await this.#context.authenticator.identifyToken(token, this.#request.headers)
+      const identity = await identify(this.#context, this.#request, token)
       if (identity.principal?.id !== session.identity.principal?.id) {
         throw new CrossfadeError('forbidden', 'The new token is of somebody else. Open a new connection for it.')
       }

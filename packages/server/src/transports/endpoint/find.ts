@@ -1,5 +1,6 @@
 import { CrossfadeError } from '@crossfade/protocol'
 import type { FastifyRequest } from 'fastify'
+import { addressOf } from '../../connections/client-address.ts'
 import type { TopicDefinition } from '../../endpoints/definition.ts'
 import type { TopicRegistry } from '../../endpoints/registry.ts'
 import { topicKey, topicOfRequest, varyHeaders, type TopicAddress } from '../../endpoints/topic-address.ts'
@@ -27,7 +28,7 @@ export async function findTopic(
   try {
     const name = topicOfRequest(definition, request)
     if (name === null) return null
-    const identity = await authenticator.identify(request.headers)
+    const identity = await authenticator.identify(request.headers, addressOf(request))
     const key = topicKey(definition, name, identity)
     const resolved = registry.resolve(name)
     // A name that is another route's topic ("orders/late" of "orders/:id") is that route's to answer.

@@ -95,8 +95,8 @@ async function hasCurrent(
     await topic.ready(identity)
     return isCurrent(topic, etag)
   }
-  const answer = await context.runner.run(url, identity.headers)
-  return answer.topicKey === topic.address.key && noneMatch(etag, `"${answer.hash}"`)
+  const verdict = await context.runner.run(topic.address, identity, { kind: 'check', url, ifNoneMatch: etag })
+  return verdict.kind === 'unchanged' || (verdict.kind === 'value' && noneMatch(etag, `"${verdict.answer.hash}"`))
 }
 
 function isCurrent(topic: ValueTopic, etag: string): boolean {
@@ -145,6 +145,9 @@ function watcher(identity: Identity, offset: number, onChange: () => void): Subs
     needsSnapshot: false,
     congested: () => false,
     deliver: onChange,
+    // The endpoint itself says what is wrong.
+    stale: onChange,
+    fresh: () => {},
     reset: onChange,
     end: onChange,
   }

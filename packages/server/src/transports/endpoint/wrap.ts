@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, onRouteHookHandler 
 import { isJson, privateReason } from '../../endpoints/answer-headers.ts'
 import { routeDefinition, type TopicDefinition } from '../../endpoints/definition.ts'
 import type { TopicRegistry } from '../../endpoints/registry.ts'
+import { serviceName } from '../../endpoints/run-diagnosis.ts'
 import type { Identity } from '../../identity/principal.ts'
 import type { LiveTopic } from '../../topics/live-topic.ts'
 import type { TransportContext } from '../context.ts'
@@ -38,7 +39,6 @@ interface Wrapped {
 export class EndpointWrapper {
   readonly #context: TransportContext
   readonly #registry: TopicRegistry
-  readonly #runs = new WeakMap<FastifyRequest, string>()
   readonly #wrapped = new WeakMap<FastifyRequest, Wrapped>()
   readonly #definitions = new WeakMap<RouteOptions, TopicDefinition>()
   readonly #warned = new Set<TopicDefinition>()
@@ -71,11 +71,10 @@ export class EndpointWrapper {
         `The route ${String(route.method)} ${route.url} has config.crossfade, but only GET routes can be topics.`,
       )
     }
-    const definition = routeDefinition(route.url, options)
+    const definition = routeDefinition(route.url, options, route.constraints)
     this.#definitions.set(options, definition)
     this.#registry.add(definition)
     this.#context.rollout.declare(definition.feature)
-    route.onRequest = [this.#recogniseRun, ...listOf(route.onRequest)]
     route.preHandler = [...listOf(route.preHandler), this.#before(definition)]
     route.onSend = [this.#keepBody, ...listOf(route.onSend), this.#after]
   }
@@ -88,20 +87,13 @@ export class EndpointWrapper {
     route.onSend = [this.#keepBody, ...listOf(route.onSend), this.#after]
   }
 
-  /** Recognises the server's own in-process runs, before any hook of the application sees their header. */
-  readonly #recogniseRun = async (request: FastifyRequest): Promise<void> => {
-    const run = this.#context.runner.runOf(request)
-    if (run !== null) this.#runs.set(request, run)
-  }
-
   /** After the application's own hooks: the client may be here, and its parameters are valid. */
   #before(definition: TopicDefinition) {
     return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | void> => {
-      const run = this.#runs.get(request)
       const { authenticator, runner } = this.#context
       try {
         const found = await findTopic(definition, request, { registry: this.#registry, authenticator })
-        if (run !== undefined) return runner.note(run, found?.address.key ?? null)
+        if (request.crossfade !== null) return runner.note(request, found?.address.key ?? null)
         if (found === null) return
         return await this.#serve(found, request, reply)
       } catch (error) {
@@ -125,7 +117,7 @@ export class EndpointWrapper {
     } finally {
       topic.release()
     }
-    this.#wrapped.set(request, { topic, identity, cursor: topic.cursor, since: access.moment(), waitMs })
+    this.#wrapped.set(request, { topic, identity, cursor: topic.cursor, since: access.revocationSeq(), waitMs })
   }
 
   #waitMs(request: FastifyRequest): number | null {
@@ -140,10 +132,24 @@ export class EndpointWrapper {
     return payload
   }
 
+  /** What an answer of 2xx says of the client, and of the route. */
+  #learn({ topic, identity, since }: Wrapped, request: FastifyRequest): void {
+    const { address } = topic
+    const { access, diagnosis, service } = this.#context
+    const isShared = address.definition.audience === 'public' && address.definition.kind === 'value'
+    const as = isShared
+      ? { headers: { ...service.headers, ...address.headers }, ip: service.ip ?? identity.ip }
+      : identity
+    void diagnosis.compare(address, isShared ? serviceName : identity.key, as, request)
+    // Who is nobody here may be somebody to the handler, by a credential that is not known: the answer proves nothing for others.
+    if (address.definition.authorize !== null || identity.principal === null) return
+    access.granted(address, identity, since)
+  }
+
   readonly #after = async (request: FastifyRequest, reply: FastifyReply, payload: unknown): Promise<unknown> => {
     const wrapped = this.#wrapped.get(request)
     if (wrapped === undefined) return payload
-    const { topic, identity } = wrapped
+    const { topic } = wrapped
     const { definition } = topic.address
     const body = typeof payload === 'string' ? payload : wrapped.body
     if (
@@ -162,9 +168,8 @@ export class EndpointWrapper {
       this.#context.hub.discard(topic)
       return payload
     }
-    // Who is nobody here may be somebody to the handler, by a credential that is not known: the answer proves nothing for others.
-    if (definition.authorize === null && identity.principal !== null)
-      this.#context.access.granted(topic.address, identity, wrapped.since)
+    this.#learn(wrapped, request)
+    if (this.#context.diagnosis.isWithheld(definition) || this.#context.hub.isUnshared(topic.address)) return payload
     const hash = hashOfBody(topic, wrapped.cursor, body)
     if (hash === null) return payload
     advertise(this.#context, reply, topic, { cursor: wrapped.cursor, hash })

@@ -1,0 +1,100 @@
+import type { TopicAddress } from '../endpoints/topic-address.ts'
+import type { Identity } from '../identity/principal.ts'
+
+interface Grant {
+  readonly principalId: string | null
+  readonly until: number
+}
+
+/** No run of an endpoint that began before a revocation ends later than this after it. */
+const revocationMs = 600_000
+
+/**
+ * What endpoints have answered about who may read what. A grant belongs to credentials, or to everybody: then the endpoint of a public
+ * topic answered a run that had no credentials at all.
+ */
+export class Grants {
+  readonly #grantMs: number
+  readonly #byCredentials = new Map<string, Grant>()
+  /** When the grant of everybody ends, by the address's key. */
+  readonly #everybody = new Map<string, number>()
+  /** The last revocation of each principal, by its number. */
+  readonly #revoked = new Map<string, { seq: number; at: number }>()
+  #seq = 0
+
+  /** @param grantMs how long a grant is good for, ms. */
+  constructor(grantMs: number) {
+    this.#grantMs = grantMs
+  }
+
+  /** A place in the order of revocations, to be taken before an endpoint runs and given to {@link grant} after it. */
+  revocationSeq(): number {
+    return this.#seq
+  }
+
+  holds(address: TopicAddress, identity: Identity): boolean {
+    const now = performance.now()
+    if ((this.#byCredentials.get(grantKey(address, identity))?.until ?? 0) > now) return true
+    return this.countsAsEverybody(identity) && (this.#everybody.get(address.key) ?? 0) > now
+  }
+
+  /** A principal that was revoked lately needs an answer to its own credentials. */
+  countsAsEverybody({ principal }: Identity): boolean {
+    return principal === null || !this.#revoked.has(principal.id)
+  }
+
+  hasEverybody(address: TopicAddress): boolean {
+    return this.#everybody.has(address.key)
+  }
+
+  /**
+   * The endpoint answered these credentials with 2xx.
+   *
+   * @param since the {@link revocationSeq} at which it began.
+   * @returns false when the principal was revoked meanwhile: the answer proves nothing.
+   */
+  grant(address: TopicAddress, identity: Identity, since: number): boolean {
+    const principalId = identity.principal?.id ?? null
+    if (principalId !== null && (this.#revoked.get(principalId)?.seq ?? 0) > since) return false
+    this.#byCredentials.set(grantKey(address, identity), { principalId, until: performance.now() + this.#grantMs })
+    return true
+  }
+
+  /** The endpoint answered 2xx to no credentials at all. */
+  grantEverybody(address: TopicAddress): void {
+    this.#everybody.set(address.key, performance.now() + this.#grantMs)
+  }
+
+  withdraw(address: TopicAddress, identity: Identity): void {
+    this.#byCredentials.delete(grantKey(address, identity))
+  }
+
+  withdrawEverybody(address: TopicAddress): void {
+    this.#everybody.delete(address.key)
+  }
+
+  /** What was granted to a principal counts no more, nor does an answer to a run that is under way. */
+  revoke(principalId: string): void {
+    this.#revoked.set(principalId, { seq: (this.#seq += 1), at: performance.now() })
+    for (const [key, grant] of this.#byCredentials)
+      if (grant.principalId === principalId) this.#byCredentials.delete(key)
+  }
+
+  /** Forgets what has ended. */
+  sweep(): void {
+    const now = performance.now()
+    for (const [key, { until }] of this.#byCredentials) if (until <= now) this.#byCredentials.delete(key)
+    for (const [key, until] of this.#everybody) if (until <= now) this.#everybody.delete(key)
+    for (const [id, { at }] of this.#revoked) if (now - at > revocationMs) this.#revoked.delete(id)
+  }
+}
+
+/** Names credentials and an answer together. */
+export function grantKey(address: TopicAddress, identity: Identity): string {
+  return `${identity.key}\n${address.key}`
+}
+
+/** Whether a run with these headers carries nothing by which an endpoint could tell one client of this address from another. */
+export function isWithoutCredentials(address: TopicAddress, headers: Readonly<Record<string, string>>): boolean {
+  return Object.keys(headers).every((name) => name in address.headers)
+}

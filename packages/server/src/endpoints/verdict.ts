@@ -1,0 +1,72 @@
+import { CrossfadeError, type StaleReason } from '@crossfade/protocol'
+
+/** A 2xx JSON answer of an endpoint; 204 and 205 are the value `null`. */
+export interface Answer {
+  /** The body as JSON text on one line. */
+  readonly text: string
+  readonly value: unknown
+  readonly hash: string
+  /** The entity tag that the endpoint itself gave it, or `null`. */
+  readonly tag: string | null
+  /** Why the answer looks private, or `null` (R15). */
+  readonly privateReason: string | null
+}
+
+/** The run may not be what these credentials get: nothing can be concluded from it, neither that they may read nor that they may not. */
+export interface Unknown {
+  readonly kind: 'unknown'
+  /** 0: it did not answer in time. */
+  readonly status: number
+  readonly reason: StaleReason
+  /** What the endpoint said in `Retry-After`, ms; `null`: nothing. */
+  readonly retryAfterMs: number | null
+  /** For the log. */
+  readonly detail: string
+}
+
+/** These credentials may not read it (`refused`), or it is not there for them (`gone`). On the wire both are the same (R52). */
+export interface Refusal {
+  readonly kind: 'refused' | 'gone'
+  readonly status: number
+  readonly detail: string
+}
+
+/** What a run of an endpoint says: the same for loads, permission checks and held answers (PROTOCOL §3, "What a run says"). */
+export type Verdict =
+  | { readonly kind: 'value'; readonly answer: Answer }
+  | { readonly kind: 'unchanged' }
+  | Refusal
+  | Unknown
+
+/** Statuses by which an endpoint says "not now": 408, 425, 429 and all of 5xx. */
+export function isPassing(status: number): boolean {
+  return status === 408 || status === 425 || status === 429 || status >= 500
+}
+
+/** A verdict as the error that a client hears. */
+export class RunError extends CrossfadeError {
+  readonly verdict: Refusal | Unknown
+
+  constructor(verdict: Refusal | Unknown) {
+    super(codeOf(verdict), verdict.detail)
+    this.verdict = verdict
+  }
+
+  get isRefusal(): boolean {
+    return this.verdict.kind !== 'unknown'
+  }
+}
+
+function codeOf(verdict: Refusal | Unknown): 'unauthenticated' | 'forbidden' | 'overloaded' | 'server_error' {
+  if (verdict.kind !== 'unknown') return verdict.status === 401 ? 'unauthenticated' : 'forbidden'
+  return verdict.retryAfterMs !== null || verdict.status === 429 ? 'overloaded' : 'server_error'
+}
+
+/** The time in `Retry-After`, in seconds or as a date (RFC 9110 §10.2.3), as ms from now; `null` when there is none. */
+export function retryAfterMs(header: unknown): number | null {
+  if (typeof header !== 'string' && typeof header !== 'number') return null
+  const text = String(header).trim()
+  if (/^\d+$/.test(text)) return Number(text) * 1000
+  const at = Date.parse(text)
+  return Number.isNaN(at) ? null : Math.max(0, at - Date.now())
+}

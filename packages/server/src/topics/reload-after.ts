@@ -1,0 +1,30 @@
+/** Wants further loads some time after a change, for handlers that read from something that lags behind the database. */
+export class ReloadAfter {
+  readonly #afterMs: readonly number[]
+  readonly #want: () => void
+  readonly #timers = new Map<number, NodeJS.Timeout>()
+
+  /** @param afterMs how long after the last change, ms, each of them. */
+  constructor(afterMs: readonly number[], want: () => void) {
+    this.#afterMs = afterMs
+    this.#want = want
+  }
+
+  /** Something changed: what waited for an earlier change waits for this one. */
+  changed(): void {
+    for (const ms of this.#afterMs) {
+      clearTimeout(this.#timers.get(ms))
+      const timer = setTimeout(() => {
+        this.#timers.delete(ms)
+        this.#want()
+      }, ms)
+      timer.unref()
+      this.#timers.set(ms, timer)
+    }
+  }
+
+  stop(): void {
+    for (const timer of this.#timers.values()) clearTimeout(timer)
+    this.#timers.clear()
+  }
+}

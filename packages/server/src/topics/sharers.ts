@@ -1,0 +1,24 @@
+import type { Identity } from '../identity/principal.ts'
+
+const maxSharers = 10_000
+
+/** The credentials that are known to get the very value that a group shares: by their own answers, or because they loaded it. */
+export class Sharers {
+  readonly #keys = new Set<string>()
+
+  has({ key }: Identity): boolean {
+    return this.#keys.has(key)
+  }
+
+  add({ key }: Identity): void {
+    if (this.#keys.size >= maxSharers) this.#keys.clear()
+    this.#keys.add(key)
+  }
+
+  /** A value was loaded by these credentials: what others had agreed with counts only if these had, too. */
+  loadedBy(identity: Identity): void {
+    if (this.#keys.has(identity.key)) return
+    this.#keys.clear()
+    this.#keys.add(identity.key)
+  }
+}

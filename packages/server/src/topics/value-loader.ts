@@ -1,0 +1,129 @@
+import { CrossfadeError } from '@crossfade/protocol'
+import type { RunAs, RunOptions } from '../endpoints/endpoint-runner.ts'
+import type { TopicAddress } from '../endpoints/topic-address.ts'
+import { RunError, type Answer, type Unknown, type Verdict } from '../endpoints/verdict.ts'
+import { hasExpired, type Identity } from '../identity/principal.ts'
+import type { CredentialSource } from './credential-source.ts'
+
+/** What loading a value needs from outside. */
+export interface LoaderPorts {
+  /** Runs the topic's endpoint. Never rejects. */
+  run(address: TopicAddress, as: RunAs, options: RunOptions): Promise<Verdict>
+  /** Under whose credentials a public topic is loaded. */
+  readonly service: { readonly headers: Readonly<Record<string, string>>; readonly ip: string | null }
+  /** A place in the order of revocations, taken before a run. */
+  revocationSeq(): number
+  /** An endpoint that began to run at `since` answered `identity` with 2xx: it may see the topic. */
+  granted(address: TopicAddress, identity: Identity, since: number): void
+  /** An endpoint answered a run with these headers, which are nobody's in particular, with 2xx. */
+  grantedToRun(address: TopicAddress, headers: Readonly<Record<string, string>>): void
+  /** An endpoint refused `identity`. */
+  refused(address: TopicAddress, identity: Identity): void
+  /** An endpoint refused the load of a public topic. */
+  refusedToRun(address: TopicAddress): void
+  /** A public answer looks private (R15). */
+  suspicious(address: TopicAddress, reason: string): void
+  /** A load came to this. */
+  loaded(address: TopicAddress, verdict: Verdict): void
+}
+
+/** A value as a run gave it, and by whose credentials: `null` by those of the service. */
+export interface Loaded {
+  readonly answer: Answer
+  readonly by: Identity | null
+}
+
+/** Loads the value of one topic: chooses whose credentials to use, runs the endpoint, and tells what its answer means for them. */
+export class ValueLoader {
+  readonly #address: TopicAddress
+  readonly #ports: LoaderPorts
+  readonly #credentials: CredentialSource
+
+  constructor(address: TopicAddress, ports: LoaderPorts, credentials: CredentialSource) {
+    this.#address = address
+    this.#ports = ports
+    this.#credentials = credentials
+  }
+
+  /**
+   * Runs the endpoint once.
+   *
+   * @param subscribers whose credentials may be used, when the topic is not public.
+   * @param loader whose credentials must be used, if it must be somebody's in particular.
+   * @throws RunError when it is refused, gone, or nobody knows.
+   */
+  async load(subscribers: Iterable<{ readonly identity: Identity }>, loader: Identity | null): Promise<Loaded> {
+    const { definition } = this.#address
+    const lender = loader !== null && !hasExpired(loader) ? loader : this.#credentials.pick(subscribers)
+    if (definition.audience === 'public') return this.#loadForAll(this.#service(lender))
+    if (lender === null)
+      throw new CrossfadeError('server_error', `No subscriber's credentials are there to load "${this.#address.name}".`)
+    return this.#loadAs(lender)
+  }
+
+  async #loadForAll(as: RunAs): Promise<Loaded> {
+    const verdict = await this.#run(as)
+    if (verdict.kind !== 'value') {
+      if (verdict.kind === 'refused') this.#ports.refusedToRun(this.#address)
+      throw new RunError(verdict)
+    }
+    const { answer } = verdict
+    if (answer.privateReason !== null) throw this.#notShared(answer.privateReason)
+    this.#ports.grantedToRun(this.#address, as.headers)
+    return { answer, by: null }
+  }
+
+  async #loadAs(lender: Identity): Promise<Loaded> {
+    const since = this.#ports.revocationSeq()
+    const verdict = await this.#run(lender)
+    if (verdict.kind === 'value') {
+      this.#ports.granted(this.#address, lender, since)
+      return { answer: verdict.answer, by: lender }
+    }
+    if (verdict.kind !== 'unknown') {
+      this.#credentials.refuse(lender)
+      this.#ports.refused(this.#address, lender)
+    }
+    throw new RunError(verdict)
+  }
+
+  async #run(as: RunAs): Promise<Exclude<Verdict, { kind: 'unchanged' }>> {
+    const verdict = await this.#ports.run(this.#address, as, { kind: 'load' })
+    this.#ports.loaded(this.#address, verdict)
+    if (verdict.kind !== 'unchanged') return verdict
+    throw new Error(`a load of "${this.#address.name}" is not conditional`)
+  }
+
+  /** An answer that looks private is nobody's but the client's that asked for it (R15). */
+  #notShared(reason: string): RunError {
+    this.#ports.suspicious(this.#address, reason)
+    const detail = `The answer of "${this.#address.name}" is not shared because ${reason}.`
+    return new RunError({ kind: 'refused', status: 403, detail })
+  }
+
+  /**
+   * The service asks for what the topic's clients ask for, such as a language. It comes from its own address, or from that of a client for
+   * whom it asks, so that a limit by address does not take all loads for one visitor's; never from this machine's own, which may see more.
+   */
+  #service(lender: Identity | null): RunAs {
+    const { headers, ip } = this.#ports.service
+    const clientIp = lender?.ip ?? null
+    return {
+      headers: { ...headers, ...this.#address.headers },
+      ip: ip ?? (clientIp !== null && !loopback.has(clientIp) ? clientIp : null),
+    }
+  }
+}
+
+const loopback: ReadonlySet<string> = new Set(['127.0.0.1', '::1', '::ffff:127.0.0.1'])
+
+/** Why a failed load makes its topic stale (R55). */
+export function staleReasonOf(error: unknown): Unknown['reason'] {
+  if (!(error instanceof RunError)) return 'endpoint_failed'
+  return error.verdict.kind === 'unknown' ? error.verdict.reason : 'refused'
+}
+
+/** How long an endpoint asked to be left alone, ms. */
+export function retryAfterOf(error: unknown): number {
+  return error instanceof RunError && error.verdict.kind === 'unknown' ? (error.verdict.retryAfterMs ?? 0) : 0
+}
