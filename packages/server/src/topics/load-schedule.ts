@@ -72,7 +72,7 @@ export class LoadSchedule {
     if (this.#stopped) return Promise.reject(stoppedError())
     if (this.#pause !== null && performance.now() < this.#pause.until && !this.#running) {
       this.want()
-      return Promise.reject(this.#pause.error as Error)
+      return Promise.reject(this.#pause.error)
     }
     const promise = new Promise<void>((resolve, reject) => {
       this.#waiters.push({ want: this.#wanted + 1, resolve, reject })
