@@ -251,6 +251,24 @@ describe('watch() between stages', () => {
     expect(endpoint.watch.state.stage).toBe('off')
   })
 
+  it('does not take missing headers for a kill while its subscription lives, nor such an answer for news (R60, R62)', async () => {
+    const endpoint = await pushed()
+    endpoint.stage = null
+    endpoint.value = { n: -1 }
+    for (let reads = 0; reads < 4; reads++) await endpoint.watch.refresh()
+    expect(endpoint.watch.state).toMatchObject({ stage: 'push', live: true })
+    expect(endpoint.follows).toEqual(['t events'])
+    expect(endpoint.shown).not.toContainEqual({ n: -1 })
+    // What came while it lived does not count afterwards.
+    endpoint.isLive = false
+    await endpoint.watch.refresh()
+    await settle()
+    expect(endpoint.watch.state.stage).toBe('push')
+    expect(endpoint.shown).toContainEqual({ n: -1 })
+    await endpoint.watch.refresh()
+    expect(endpoint.watch.state.stage).toBe('off')
+  })
+
   it('does not take an error page for a kill (R60)', async () => {
     const endpoint = await pushed()
     endpoint.isLive = false

@@ -214,7 +214,9 @@ export class EndpointWatch<T> implements Watch {
 
   /** A poll's answer never overwrites a newer push (F24, R8). */
   #isOld(header: EndpointHeader | null, known: Known | null, askedIn: string | null): boolean {
-    if (this.#stage !== 'push' || header === null) return false
+    if (this.#stage !== 'push') return false
+    // Without a cursor nothing says whether it is newer than what push carries.
+    if (header === null) return this.#known !== null && this.#isLive
     if (header.kind === 'log') return this.#options.append !== undefined && this.#screen.isOld(header.cursor)
     return known !== null && this.#port.rest(header.topic, { ...known, askedIn }, this.#following?.handlers ?? null)
   }
@@ -233,9 +235,12 @@ export class EndpointWatch<T> implements Watch {
     return { cursor: header.cursor, hash: header.hash ?? hashValue(value), value, at: this.#port.now() }
   }
 
-  /** What the answer says of the endpoint. A missing header counts only when it is missing twice (R60). */
+  /**
+   * What the answer says of the endpoint. A missing header counts only when it is missing twice, and never while the subscription
+   * lives: another process may have answered, one that stands by (R60, R62).
+   */
   #learn(header: EndpointHeader | null): void {
-    this.#missingHeaders = header === null ? this.#missingHeaders + 1 : 0
+    this.#missingHeaders = header === null && !this.#isLive ? this.#missingHeaders + 1 : 0
     if (header !== null) {
       this.#header = header
       this.#port.baseIs(header.base)
