@@ -168,8 +168,11 @@ describe('the names of the wire', () => {
       stage: true,
       percent: true,
       rest: true,
+      version: true,
+      every: true,
       base: true,
       kind: true,
+      for: true,
     }
     const table = section(protocol, '## 3. The wrapped endpoint')
       .split('\n\n')

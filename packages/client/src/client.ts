@@ -61,8 +61,8 @@ export interface SubscribeOptions {
   onValue?: (value: unknown, info: { cursor: string; hash: string; at: number }) => void
   onEvent?: (event: EventMessage) => void
   onChanged?: (waitMs: number) => void
-  /** Events were lost: read the endpoint again from its beginning. */
-  onReset?: (reason: string) => void
+  /** Events were lost: read the endpoint again from its beginning, after a random time up to `waitMs`. */
+  onReset?: (reason: string, waitMs: number) => void
   /** It was refused, or has ended. What passes (`server_error`, `overloaded`, `too_fast`) is not told: it is asked for again (R40). */
   onError?: (error: CrossfadeError) => void
   /** Where a REST answer left off. */

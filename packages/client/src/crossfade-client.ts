@@ -12,12 +12,12 @@ import { clientIdOf } from './client-id.ts'
 import type { Client, ClientEvents, ClientOptions, ClientStatus, SubscribeOptions, Subscription } from './client.ts'
 import { Emitter } from './emitter.ts'
 import { environmentOf, type Environment } from './environment.ts'
+import { KnownRollouts } from './known-rollouts.ts'
 import { LinkDriver } from './link/driver.ts'
 import { statusOf } from './link/status.ts'
 import { defaultTiming, type Timing } from './timing.ts'
 import { TopicRegistry } from './topics/topic-registry.ts'
 import type { Asked } from './transports/asked-topics.ts'
-import { ToldStages } from './told-stages.ts'
 import { transportNames } from './transports/transport.ts'
 import { EndpointWatch } from './watch/endpoint-watch.ts'
 import type { WatchInfo } from './watch/screen.ts'
@@ -33,7 +33,7 @@ export class CrossfadeClient implements Client {
   readonly #timing: Timing
   readonly #events = new Emitter<ClientEvents>()
   readonly #topics: TopicRegistry
-  readonly #stages: ToldStages
+  readonly #rollouts = new KnownRollouts()
   readonly #watches = new Set<Pick<EndpointWatch<unknown>, 'onStage' | 'stop'>>()
   readonly #token = async (refresh: boolean): Promise<string | undefined> => this.#options.token?.(refresh)
   #base: string
@@ -48,7 +48,6 @@ export class CrossfadeClient implements Client {
     const platform = environmentOf(options.environment)
     this.#environment = { ...platform, fetch: (input, init) => this.#fetch(platform, input, init) }
     this.#timing = { ...defaultTiming, ...options.timing }
-    this.#stages = new ToldStages(this.#timing.verifyMs)
     this.#base = new URL(options.base ?? defaultBase, this.#origin).href
     this.#topics = new TopicRegistry(
       () => this.#sync(),
@@ -96,9 +95,7 @@ export class CrossfadeClient implements Client {
 
   subscribe(topic: string, options: SubscribeOptions): Subscription {
     this.#assertOpen()
-    const onEnd = (error: CrossfadeError | null): void => {
-      if (error !== null) options.onError?.(error)
-    }
+    const onEnd = (error: CrossfadeError): void => options.onError?.(error)
     return { unsubscribe: this.#topics.follow(topic, options, { ...options, onEnd }) }
   }
 
@@ -130,7 +127,7 @@ export class CrossfadeClient implements Client {
       fetch: (target, init) => this.#environment.fetch(new URL(target, this.#origin).href, init),
       clientId: () => clientIdOf(this.#options.clientId),
       baseIs: (base) => this.#moveTo(new URL(base, new URL(url, this.#origin)).href),
-      asTold: (header, askedAt) => this.#stages.apply(header, askedAt, this.#link?.state.phase === 'live'),
+      newest: (header) => this.#rollouts.newest(header),
       follow: (topic, beginning, handlers) => this.#topics.follow(topic, beginning, handlers),
       isLive: (topic) => this.#link?.state.phase === 'live' && this.#topics.get(topic)?.isLive === true,
       epochOf: (topic) => this.#topics.get(topic)?.epoch ?? null,
@@ -161,7 +158,7 @@ export class CrossfadeClient implements Client {
       token: this.#token,
       subscriptions: () => this.#topics.subscriptions(),
       message: (message, asked) => this.#message(message, asked),
-      heard: () => this.#stages.heard,
+      heard: () => this.#rollouts.heard,
       askLater: (topic) => this.#topics.askLater(topic),
       changed: (state) => this.#events.emit('status', statusOf(state)),
     })
@@ -174,7 +171,7 @@ export class CrossfadeClient implements Client {
 
   #message(message: ServerMessage, asked: Asked | undefined): void {
     if (message.type !== 'stage') return this.#topics.take(message, asked)
-    this.#stages.take(message, this.#environment.now())
+    if (!this.#rollouts.hear(message)) return
     this.#events.emit('stage', message)
     for (const watch of this.#watches) watch.onStage(message.feature, message, message.spread)
   }

@@ -60,36 +60,35 @@ describe('watch()', () => {
     await until(client, liveOn('websocket'))
     const heard = new Promise((resolve) => client.on('stage', resolve))
     server.stage = 'off'
-    server.tell({ type: 'stage', feature: 'f', stage: 'off', percent: 100, rest: 'off', spread: 0 })
+    server.tell({ type: 'stage', feature: 'f', stage: 'off', percent: 100, rest: 'off', version: 2, spread: 0 })
     await heard
     await expect.poll(() => watch.state.stage, patiently).toBe('off')
     await until(client, ({ state }) => state === 'idle')
   })
 
   it.each(['websocket', 'sse', 'longpoll', 'shortpoll'] as const)(
-    'gives back what it has heard of the stages, on %s (R61)',
+    'says up to which version it has heard of the stages, on %s (R61)',
     async (transport) => {
       const client = open({ transports: [transport] })
       const watch = client.watch('/api/v', { every: 60_000 }, ignore, ignore)
       const given = (): unknown[] =>
         transport === 'websocket'
-          ? server.frames.flat().flatMap(({ type, stages }) => (type === 'hello' ? [stages] : []))
+          ? server.frames.flat().flatMap(({ type, stagesSince }) => (type === 'hello' ? [stagesSince] : []))
           : server.bodies.flatMap(({ path, body }) =>
-              /sse|poll/.test(path) ? [(body as { stages?: string }).stages] : [],
+              /sse|poll/.test(path) ? [(body as { stagesSince?: number }).stagesSince] : [],
             )
       const message = { type: 'stage', feature: 'f', percent: 100, rest: 'off', spread: 0 } as const
       await until(client, liveOn(transport))
-      expect(new Set(given())).toEqual(new Set(['']))
-      server.tell({ ...message, stage: 'hint', stages: 'heard' })
+      expect(new Set(given())).toEqual(new Set([0]))
+      server.tell({ ...message, stage: 'hint', version: 2 })
       await expect.poll(() => watch.state.stage, patiently).toBe('hint')
       server.killAll()
-      await expect.poll(() => given().at(-1), patiently).toBe('heard')
+      await expect.poll(() => given().at(-1), patiently).toBe(2)
       await until(client, liveOn(transport))
-      // What changed since then it has heard of, and what else did, it has not.
-      server.tell({ ...message, stage: 'push' })
+      server.tell({ ...message, stage: 'push', version: 5 })
       await expect.poll(() => watch.state.stage, patiently).toBe('push')
       server.killAll()
-      await expect.poll(() => given().at(-1), patiently).toBe('')
+      await expect.poll(() => given().at(-1), patiently).toBe(5)
     },
   )
 

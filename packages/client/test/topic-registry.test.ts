@@ -1,4 +1,11 @@
-import { formatCursor, hashValue, type ErrorCode, type EventMessage, type ServerMessage } from '@crossfade/protocol'
+import {
+  formatCursor,
+  hashValue,
+  type CrossfadeError,
+  type ErrorCode,
+  type EventMessage,
+  type ServerMessage,
+} from '@crossfade/protocol'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { TopicRegistry } from '../src/topics/topic-registry.ts'
 import { ManualClock } from './manual-clock.ts'
@@ -47,7 +54,7 @@ function follower() {
     onEvent: (event: EventMessage) => told.push(event.data),
     onChanged: () => told.push('changed'),
     onReset: () => told.push('reset'),
-    onEnd: (error: Error | null) => told.push(error === null ? 'end' : 'error'),
+    onEnd: () => told.push('error'),
   }
   return { told, handlers }
 }
@@ -184,11 +191,22 @@ describe('followers of one topic', () => {
     expect(changes).toBe(before + 1)
   })
 
-  it('take no error for it when the stage ended it', () => {
+  it.each([
+    ['forbidden', 'forbidden'],
+    ['expired', 'unauthenticated'],
+    ['gone', 'unknown_topic'],
+  ] as const)('are told why when the server ends it: %s', (code, told) => {
+    const errors: CrossfadeError[] = []
+    registry.follow('t', {}, { onEnd: (error) => errors.push(error) })
+    take({ type: 'unsubscribed', topic: 't', code, message: 'so' })
+    expect(errors.map((error) => error.code)).toEqual([told])
+  })
+
+  it('are not told of an end that they asked for', () => {
     const a = follower()
     registry.follow('t', {}, a.handlers)
-    take({ type: 'unsubscribed', topic: 't', code: 'stage', message: 'off' })
-    expect(a.told).toEqual(['end'])
+    take({ type: 'unsubscribed', topic: 't', code: 'requested', message: 'so' })
+    expect(a.told).toEqual([])
   })
 })
 

@@ -66,34 +66,48 @@ describe('a pushed entry', () => {
 
   it('that does not fit again costs the hash, so that the whole value comes (R6, R7)', () => {
     const { state } = applyEvent(held(4, 1), patch(5, 2, '0000000000000000'))
-    const again = applyEvent(applyStart(state), patch(5, 2, '0000000000000000'))
+    const again = applyEvent(applyStart(state, true), patch(5, 2, '0000000000000000'))
     expect(again).toMatchObject({ outcome: 'misfit', state: { cursor: at(4), hash: null } })
-    const whole = applyEvent(applyStart(again.state), snapshot(5, { n: 2 }))
+    const whole = applyEvent(applyStart(again.state, true), snapshot(5, { n: 2 }))
     expect(whole).toEqual({ outcome: 'shown', state: held(5, 2) })
   })
 
-  it('is taken whatever its offset when it is the snapshot that a subscription begins with (R7)', () => {
-    const step = applyEvent(applyStart(held(40, 1)), snapshot(2, { n: 7 }, other))
+  it('is taken whatever its offset when it is the first snapshot after recovered: false (R7)', () => {
+    const step = applyEvent(applyStart(held(40, 1), false), snapshot(2, { n: 7 }, other))
     expect(step).toMatchObject({ outcome: 'shown', state: { cursor: at(2, other), takes: 'newer' } })
-    expect(applyEvent(applyStart(held(40, 1)), snapshot(2, { n: 7 })).outcome).toBe('shown')
+    expect(applyEvent(applyStart(held(40, 1), false), snapshot(2, { n: 7 })).outcome).toBe('shown')
+  })
+
+  it('is taken at the same offset, but at no lower one, when a recovered subscription begins with it (R7)', () => {
+    const begun = applyStart(held(40, 1), true)
+    expect(applyEvent(begun, snapshot(40, { n: 7 })).outcome).toBe('drift')
+    expect(applyEvent(begun, snapshot(39, { n: 7 })).outcome).toBe('ignored')
+    expect(applyEvent(begun, snapshot(50, { n: 7 }, other)).outcome).toBe('ignored')
+    // The first one only.
+    expect(applyEvent(applyEvent(begun, patch(41, 2)).state, snapshot(41, { n: 7 })).outcome).toBe('ignored')
+    expect(applyEvent(applyRest(begun, rest(40, 2)).state, snapshot(40, { n: 7 })).outcome).toBe('ignored')
   })
 
   it('is drift when a subscription begins at the same place with another value (R8)', () => {
-    expect(applyEvent(applyStart(held(4, 1)), snapshot(4, { n: 7 }))).toEqual({ outcome: 'drift', state: held(4, 7) })
-    expect(applyEvent(applyStart(held(4, 1)), snapshot(4, { n: 1 })).outcome).toBe('moved')
+    expect(applyEvent(applyStart(held(4, 1), true), snapshot(4, { n: 7 }))).toEqual({
+      outcome: 'drift',
+      state: held(4, 7),
+    })
+    expect(applyEvent(applyStart(held(4, 1), true), snapshot(4, { n: 1 })).outcome).toBe('moved')
     const unknown: ValueState = { cursor: at(4), hash: null, value: undefined, takes: 'any' }
     expect(applyEvent(unknown, snapshot(4, { n: 1 })).outcome).toBe('shown')
   })
 
   it('that a subscription begins with does not undo an answer that came since it was asked for (R7, R8)', () => {
-    const moved = applyStart(held(6, 3), true)
+    const moved = applyStart(held(6, 3), false, true)
+    expect(applyEvent(applyStart(held(6, 3), true, true), snapshot(6, { n: 2 })).outcome).toBe('ignored')
     expect(applyEvent(moved, snapshot(5, { n: 2 })).outcome).toBe('ignored')
     expect(applyEvent(moved, snapshot(6, { n: 2 })).outcome).toBe('ignored')
     expect(applyEvent(moved, snapshot(7, { n: 4 })).outcome).toBe('shown')
   })
 
   it('is the next patch also when a subscription begins (R7)', () => {
-    expect(applyEvent(applyStart(held(4, 1)), patch(5, 2))).toEqual({ outcome: 'shown', state: held(5, 2) })
+    expect(applyEvent(applyStart(held(4, 1), true), patch(5, 2))).toEqual({ outcome: 'shown', state: held(5, 2) })
   })
 
   it('of another epoch is ignored when nothing announced it', () => {

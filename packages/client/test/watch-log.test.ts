@@ -53,8 +53,22 @@ describe('watch() of a log at push', () => {
     const endpoint = await log({ append, keys })
     endpoint.write([1, 2, 3])
     await endpoint.tell({ type: 'reset', topic: 't', cursor: cursorOf(9), reason: 'trimmed' })
+    await endpoint.clock.advance(1_000)
     expect(endpoint.requests).toHaveLength(2)
     expect(endpoint.shown.at(-1)).toEqual([1, 2, 3])
+  })
+
+  it('reads it at a time of its own within the wait, but no later than its loop would (R4)', async () => {
+    const endpoint = await log({ append, keys })
+    await endpoint.clock.advance(1_000)
+    await endpoint.tell({ type: 'reset', topic: 't', cursor: cursorOf(9), reason: 'trimmed', wait: 4_000 })
+    await endpoint.clock.advance(1_999)
+    expect(endpoint.times).toEqual([0])
+    await endpoint.clock.advance(1)
+    expect(endpoint.times).toEqual([0, 3_000])
+    await endpoint.tell({ type: 'reset', topic: 't', cursor: cursorOf(9), reason: 'trimmed', wait: 20_000 })
+    await endpoint.clock.advance(2_500)
+    expect(endpoint.times).toEqual([0, 3_000, 5_500])
   })
 
   it('finds out by the verifying read that an appended entry is gone', async () => {
@@ -77,6 +91,7 @@ describe('watch() of a log at push', () => {
     await endpoint.event(1, 3, '3')
     endpoint.value = [1, 2]
     await endpoint.tell({ type: 'reset', topic: 't', cursor: cursorOf(1), reason: 'trimmed' })
+    await endpoint.clock.advance(1_000)
     expect(endpoint.shown.at(-1)).toEqual([1, 2])
   })
 
@@ -86,12 +101,13 @@ describe('watch() of a log at push', () => {
     expect(endpoint.requests.map(({ headers }) => headers.has('if-none-match'))).toEqual([false, true])
   })
 
-  it('without append reads again, at most once a second', async () => {
+  it('without append is told of changes only, and reads again, at most once a second', async () => {
     const endpoint = await log({})
+    expect(endpoint.follows).toEqual(['t changes'])
     await endpoint.clock.advance(1_000)
     for (let offset = 1; offset <= 10; offset++) {
       endpoint.write(Array.from({ length: offset }, (_, n) => n))
-      await endpoint.event(offset, offset)
+      await endpoint.tell({ type: 'changed', topic: 't', cursor: cursorOf(offset), wait: 0 })
       await endpoint.clock.advance(100)
     }
     await endpoint.clock.advance(1_000)

@@ -1,7 +1,7 @@
 import { formatCursor, formatHeader, hashValue, type EventMessage, type Stage } from '@crossfade/protocol'
 import type { Beginning, SubscriptionHandlers } from '../src/topics/subscription.ts'
 import { defaultTiming } from '../src/timing.ts'
-import { ToldStages } from '../src/told-stages.ts'
+import { KnownRollouts } from '../src/known-rollouts.ts'
 import { EndpointWatch } from '../src/watch/endpoint-watch.ts'
 import type { Parity } from '../src/watch/parity.ts'
 import type { WatchInfo } from '../src/watch/screen.ts'
@@ -39,10 +39,11 @@ export class WatchedEndpoint<T = unknown> {
     () => {},
     { random: () => 0.5, setTimeout: this.clock.setTimeout, clearTimeout: this.clock.clearTimeout },
   )
-  /** What was told of stages. */
-  readonly stages: ToldStages = new ToldStages(defaultTiming.verifyMs)
+  readonly rollouts: KnownRollouts = new KnownRollouts()
   readonly watch: EndpointWatch<T>
   #release: (() => void)[] = []
+  /** The version that push told last; the endpoint's own answers say 1. */
+  #told = 1
 
   constructor(
     setUp: Partial<Pick<WatchedEndpoint, 'stage' | 'percent' | 'kind' | 'value'>> = {},
@@ -59,7 +60,7 @@ export class WatchedEndpoint<T = unknown> {
         fetch: (_url, init) => this.#answer(init),
         clientId: () => 'client',
         baseIs: () => {},
-        asTold: (header, askedAt) => this.stages.apply(header, askedAt, this.isLive),
+        newest: (header) => this.rollouts.newest(header),
         follow: (topic, beginning, handlers) => this.#follow(topic, beginning, handlers),
         isLive: () => this.isLive && this.topics.get('t')?.isLive === true,
         epochOf: (topic) => this.topics.get(topic)?.epoch ?? null,
@@ -127,8 +128,8 @@ export class WatchedEndpoint<T = unknown> {
 
   /** Push tells a stage; what the endpoint's own answers say is another thing. */
   told(stage: Stage, spreadMs: number = 0): void {
-    const rollout = { stage, percent: 100, rest: 'off' } as const
-    this.stages.take({ type: 'stage', feature: 'f', ...rollout, spread: spreadMs }, this.clock.now())
+    const rollout = { stage, percent: 100, rest: 'off', version: (this.#told += 1) } as const
+    this.rollouts.hear({ type: 'stage', feature: 'f', ...rollout, spread: spreadMs })
     this.watch.onStage('f', rollout, spreadMs)
   }
 
@@ -161,6 +162,7 @@ export class WatchedEndpoint<T = unknown> {
       stage,
       percent,
       rest: 'off' as const,
+      version: 1,
       base: '/crossfade',
       kind,
     }

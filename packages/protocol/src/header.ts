@@ -19,6 +19,12 @@ export interface EndpointHeader {
   percent: number
   /** The stage of the others. */
   rest: Stage
+  /** Of the rollout: what a client knows with a greater one counts before this header (R61). */
+  version?: number
+  /** At which interval to poll the endpoint where it is polled, ms, at least 1. Default: the client's own. */
+  every?: number
+  /** Of an answer that is not public: an opaque tag of the principal whose it is. Another one says that the account has changed. */
+  for?: string
   /** Where the server is mounted, on the endpoint's own origin. */
   base: string
   kind?: TopicKind
@@ -34,7 +40,7 @@ const basePattern = /^(?:\/[A-Za-z0-9\-._~!$&'()*+,;=:@%]+)*$/
  * @throws CrossfadeError `invalid_options` when a text has half a surrogate pair.
  */
 export function formatHeader(header: EndpointHeader): string {
-  const { topic, cursor, hash, feature, stage, percent, rest, base, kind } = header
+  const { topic, cursor, hash, feature, stage, percent, rest, version, every, base, kind } = header
   return formatDictionary({
     topic,
     cursor,
@@ -43,8 +49,11 @@ export function formatHeader(header: EndpointHeader): string {
     stage: new Token(stage),
     percent,
     rest: new Token(rest),
+    version,
+    every,
     base,
     kind: kind === undefined ? undefined : new Token(kind),
+    for: header.for,
   })
 }
 
@@ -73,10 +82,13 @@ function readMembers(members: ReadonlyMap<string, DictionaryValue>): EndpointHea
     ...(members.has('hash') ? { hash: matching(string(members, 'hash'), hashPattern) } : {}),
     ...(members.has('feature') ? { feature: string(members, 'feature') } : {}),
     stage: word(members, 'stage', stages),
-    percent: members.has('percent') ? percentage(members.get('percent')) : 100,
+    percent: members.has('percent') ? whole(members, 'percent', 0, 100) : 100,
     rest: members.has('rest') ? word(members, 'rest', stages) : 'off',
+    ...(members.has('version') ? { version: whole(members, 'version', 0) } : {}),
+    ...(members.has('every') ? { every: whole(members, 'every', 1) } : {}),
     base: members.has('base') ? matching(string(members, 'base'), basePattern) : defaultBase,
     ...(members.has('kind') ? { kind: word(members, 'kind', ['value', 'log'] as const) } : {}),
+    ...(members.has('for') ? { for: string(members, 'for') } : {}),
   }
 }
 
@@ -102,8 +114,14 @@ function word<Word extends string>(
   return known
 }
 
-function percentage(value: DictionaryValue | undefined): number {
-  if (typeof value !== 'number' || !(value >= 0 && value <= 100)) throw wrong('percent')
+function whole(
+  members: ReadonlyMap<string, DictionaryValue>,
+  name: string,
+  min: number,
+  max: number = Infinity,
+): number {
+  const value = members.get(name)
+  if (typeof value !== 'number' || value < min || value > max) throw wrong(name)
   return value
 }
 

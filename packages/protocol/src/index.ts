@@ -19,7 +19,7 @@ export { murmur3 } from './murmur3.ts'
 export { assertTopic, topicName, topicQuery } from './topic.ts'
 export { topicPattern, type TopicPattern } from './topic-pattern.ts'
 export { formatHeader, parseHeader, type EndpointHeader } from './header.ts'
-export { bucketOf, stageFor, stages, type Rollout, type Stage } from './rollout.ts'
+export { bucketOf, stageFor, stages, type Rollout, type Stage, type VersionedRollout } from './rollout.ts'
 export { applyPatch, type PatchOperation } from './patch.ts'
 export { staleReasons } from './messages.ts'
 export type {

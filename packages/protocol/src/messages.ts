@@ -19,6 +19,8 @@ export interface Hello {
   maxTopics: number
   /** The server's clock, ms since 1970. */
   at: number
+  /** Opaque tag of the principal, as in the endpoint's header; absent: nobody is authenticated. */
+  for?: string
 }
 
 /** Server → client: a subscription has begun (R3, R4). */
@@ -30,8 +32,10 @@ export interface Subscribed {
   kind: TopicKind
   /** The client's own if it gave one and `recovered`; else offset 0 if a snapshot follows; else the position before the first event given, or the head. */
   cursor: string
-  /** False: events may have been missed, and the client begins anew. */
+  /** False: events may have been lost (R4). */
   recovered: boolean
+  /** Where the client has to re-read its endpoint: after a random time up to this, ms, so that not all come at once. Default 0. */
+  wait?: number
 }
 
 /** Server → client: one event of a topic (R2). */
@@ -66,7 +70,7 @@ export interface Reset {
   /** As in `subscribed`. */
   cursor: string
   reason: string
-  /** Log topics: re-read the endpoint after a random time up to this, ms, so that not all come at once. Default 0. */
+  /** As in `subscribed`. */
   wait?: number
 }
 
@@ -107,7 +111,7 @@ export interface Fresh {
 }
 
 /** Why a subscription ended. */
-export type UnsubscribedCode = 'requested' | 'forbidden' | 'expired' | 'stage' | 'gone'
+export type UnsubscribedCode = 'requested' | 'forbidden' | 'expired' | 'gone'
 
 /** Server → client: a subscription has ended; the connection goes on (R54). */
 export interface Unsubscribed {
@@ -118,17 +122,17 @@ export interface Unsubscribed {
   message: string
 }
 
-/** Server → client: a feature's rollout has changed (R60, R61). */
+/** Server → client: a feature's rollout, which has changed or which the client has not heard of (R60, R61). */
 export interface StageMessage {
   type: 'stage'
   feature: string
   stage: Stage
   percent: number
   rest: Stage
+  /** Whole number. A message or header with a lower one than the client knows for the feature is old. */
+  version: number
   /** Who is affected moves at a random time within this, ms. */
   spread: number
-  /** With the last of all that are told at once: names how they are. To be given back, until one is heard without it (R61). */
-  stages?: string
 }
 
 /** Server → client: alive. Also the answer to `ping` (R25). */
@@ -193,10 +197,8 @@ export interface ClientHello {
   protocol: number
   /** Credentials, where neither cookie nor header carried them at the upgrade (R50). */
   token?: string
-  /** Features whose `stage` messages the client wants. Default: all. */
-  features?: string[]
-  /** Of the last `stage` message, empty if it had none: if they are others by now, all are told (R61). */
-  stages?: string
+  /** The greatest `version` of a `stage` message that the client has heard, 0 if none: rollouts with a greater one are told (R61). */
+  stagesSince?: number
 }
 
 /** A client's position in a topic. */

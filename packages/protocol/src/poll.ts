@@ -1,7 +1,7 @@
 import { CrossfadeError } from './errors.ts'
 import { isServerMessage } from './message-lines.ts'
 import type { ServerMessage, TopicPosition } from './messages.ts'
-import { validatePosition, validateStages } from './validate-client-message.ts'
+import { validatePosition, validateStagesSince } from './validate-client-message.ts'
 
 /** The body of `POST {base}/poll`, and without `wait` of `POST {base}/sse` (PROTOCOL §4). */
 export interface PollRequest {
@@ -9,8 +9,8 @@ export interface PollRequest {
   topics: Record<string, TopicPosition>
   /** How long the answer may be held until there is an event, ms. 0: not at all (R20). */
   wait?: number
-  /** Of the last `stage` message, empty if it had none: if they are others by now, all are told, at once (R61). */
-  stages?: string
+  /** The greatest `version` of a `stage` message that the client has heard, 0 if none: rollouts with a greater one are told, at once (R61). */
+  stagesSince?: number
 }
 
 /** The answer to a poll (R20). */
@@ -31,18 +31,18 @@ export interface PollAnswer {
  * @throws CrossfadeError `malformed`.
  */
 export function parsePollRequest(body: unknown): PollRequest {
-  const { topics, wait, stages } = objectOf(body, 'The body') as { [field in keyof PollRequest]: unknown }
+  const { topics, wait, stagesSince } = objectOf(body, 'The body') as { [field in keyof PollRequest]: unknown }
   const entries = Object.entries(objectOf(topics, '"topics"')).map(([name, entry]) => [
     name,
     parsePosition(name, entry),
   ])
   if (wait !== undefined && (typeof wait !== 'number' || !(wait >= 0)))
     throw new CrossfadeError('malformed', '"wait" is not a number of milliseconds, 0 or more.')
-  validateStages(stages)
+  validateStagesSince(stagesSince)
   return {
     topics: Object.fromEntries(entries),
     ...(wait === undefined ? {} : { wait }),
-    ...(stages === undefined ? {} : { stages }),
+    ...(stagesSince === undefined ? {} : { stagesSince }),
   }
 }
 

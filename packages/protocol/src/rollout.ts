@@ -20,6 +20,12 @@ export interface Rollout {
   rest: Stage
 }
 
+/** A rollout with its place in the order of all changes: of two for one feature, the one with the greater version counts (R61). */
+export interface VersionedRollout extends Rollout {
+  /** A whole number that grows with each change of any feature. */
+  version: number
+}
+
 /**
  * The bucket of a principal or client for a feature: MurmurHash3 of `feature + ":" + id`, seed 0, modulo 100 (PROTOCOL §10).
  * Features are salted apart, so that the same people are not always first.

@@ -17,9 +17,7 @@ import { utf8Length } from './utf8.ts'
 const maxIdChars = 128
 // 128 random bits in base64url.
 const minRequestIdChars = 22
-const maxFeatures = 256
 const maxHistory = 10_000
-const maxStagesChars = 64
 const hashPattern = /^[0-9a-f]{16}$/
 
 const validators: {
@@ -64,27 +62,19 @@ export function validatePosition(position: TopicPosition): void {
 }
 
 /**
- * Checks what a client says that it has heard of the stages.
+ * Checks up to which version a client says that it has heard of the stages.
  *
  * @throws CrossfadeError `malformed`.
  */
-export function validateStages(stages: unknown): asserts stages is string | undefined {
-  if (stages !== undefined && !isText(stages, 0, maxStagesChars))
-    throw wrong('stages', `is not a string of at most ${maxStagesChars} characters`)
+export function validateStagesSince(version: unknown): asserts version is number | undefined {
+  if (version !== undefined && !isWhole(version, 0, Number.MAX_SAFE_INTEGER))
+    throw wrong('stagesSince', 'is not a whole number, 0 or more')
 }
 
-function validateHello({ protocol, token, features, stages }: ClientHello): void {
+function validateHello({ protocol, token, stagesSince }: ClientHello): void {
   if (!isWhole(protocol, 1, Number.MAX_SAFE_INTEGER)) throw wrong('protocol', 'is not a version number')
   if (token !== undefined) assertToken(token)
-  validateStages(stages)
-  if (features === undefined) return
-  if (
-    !Array.isArray(features) ||
-    features.length > maxFeatures ||
-    !features.every((name) => typeof name === 'string')
-  ) {
-    throw wrong('features', `is not an array of at most ${maxFeatures} names`)
-  }
+  validateStagesSince(stagesSince)
 }
 
 function validateSubscribe(message: Subscribe): void {

@@ -24,6 +24,9 @@ describe('the Crossfade header', () => {
   test('is written as the contract shows it (R10)', () => {
     expect(formatHeader(full)).toBe(text)
     expect(formatHeader({ ...full, kind: 'log' })).toBe(`${text}, kind=log`)
+    const more = { ...full, version: 1_764_000_000_000, every: 5000, for: 'h4sH' }
+    const written = text.replace('base=', 'version=1764000000000, every=5000, base=')
+    expect(formatHeader(more)).toBe(`${written}, for="h4sH"`)
   })
 
   test('is read as the contract shows it (R10)', () => {
@@ -43,6 +46,9 @@ describe('the Crossfade header', () => {
         rest: fc.constantFrom(...stages),
         base: fc.constantFrom('', '/crossfade', '/a/b.c/d_e'),
         kind: fc.constantFrom('value' as const, 'log' as const),
+        version: fc.integer({ min: 0, max: 999_999_999_999_999 }),
+        every: fc.integer({ min: 1, max: 86_400_000 }),
+        for: fc.string({ unit: 'binary' }),
       },
       { requiredKeys: ['topic', 'cursor', 'stage', 'percent', 'rest', 'base'], noNullPrototype: true },
     )
@@ -102,6 +108,11 @@ describe('the Crossfade header', () => {
     ['a percent beyond 100', `${minimal}, percent=101`],
     ['a negative percent', `${minimal}, percent=-1`],
     ['a percent as a string', `${minimal}, percent="5"`],
+    ['a negative version', `${minimal}, version=-1`],
+    ['a version as a string', `${minimal}, version="1"`],
+    ['an interval of 0', `${minimal}, every=0`],
+    ['an interval as a decimal', `${minimal}, every=1.5`],
+    ['a principal as a token', `${minimal}, for=h4sH`],
     ['a topic as a token', `topic=orders, cursor="${cursor}", stage=push`],
     ['a base of another host', `${minimal}, base="//evil.example"`],
     ['a base with a backslash', String.raw`${minimal}, base="/\\evil.example"`],

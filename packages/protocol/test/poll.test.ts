@@ -10,7 +10,7 @@ describe('the body of a poll', () => {
     expect(parsePollRequest(body)).toEqual(body)
     expect(parsePollRequest({ topics: {} })).toEqual({ topics: {} })
     expect(parsePollRequest({ topics: {}, wait: 0 })).toEqual({ topics: {}, wait: 0 })
-    expect(parsePollRequest({ topics: {}, stages: '' })).toEqual({ topics: {}, stages: '' })
+    expect(parsePollRequest({ topics: {}, stagesSince: 0 })).toEqual({ topics: {}, stagesSince: 0 })
   })
 
   test('may carry history and mode; what is unknown is left out (R20, R31)', () => {
@@ -49,8 +49,8 @@ describe('the body of a poll', () => {
     [{ topics: {}, wait: -1 }],
     [{ topics: {}, wait: '5' }],
     [{ topics: {}, wait: null }],
-    [{ topics: {}, stages: 1 }],
-    [{ topics: {}, stages: 'x'.repeat(65) }],
+    [{ topics: {}, stagesSince: '1' }],
+    [{ topics: {}, stagesSince: -1 }],
   ])('is malformed: %j (R20)', (body) => {
     expect(codeOf(() => parsePollRequest(body))).toBe('malformed')
   })

@@ -17,6 +17,7 @@ import { Authenticator } from './identity/authenticator.ts'
 import { limitsOf } from './limits.ts'
 import type { ResolvedOptions } from './options.ts'
 import { RolloutStore } from './rollout/rollout.ts'
+import { spreadOf } from './rollout/spread.ts'
 import { RpcRegistry } from './rpc/rpc-registry.ts'
 import { Hub } from './topics/hub.ts'
 import type { TransportContext } from './transports/context.ts'
@@ -80,6 +81,8 @@ export function assemble(
     { runner, shared: hub, refused: (address, identity) => diagnosis.refused(address, identity.key) },
     { grantMs: options.grantMs, recheckMs: options.reauthorizeMs, maxRechecks: options.maxReauthorizations },
   )
+  const connections = new OpenConnections()
+  const spreadMs = (): number => spreadOf(connections.size)
   const context: TransportContext = {
     base: options.base,
     hub,
@@ -93,6 +96,7 @@ export function assemble(
       topics: new TopicCounter(limits.maxTopicsPerPrincipal),
       report,
       service,
+      spreadMs,
       charge: (identity) => rate.acquire(identity),
     },
     cycle,
@@ -101,7 +105,7 @@ export function assemble(
     proxyWatch: new ProxyWatch((message) => app.log.warn(`crossfade: ${message}`)),
     rate,
     diagnosis,
-    connections: new OpenConnections(),
+    connections,
     rollout: new RolloutStore(options.rollout),
     rpc: new RpcRegistry(report),
     limits,

@@ -1,6 +1,7 @@
 import { hashValue, parseHeader } from '@crossfade/protocol'
 import { afterEach, describe, expect, it } from 'vitest'
 import { ann, bob, openShop, type Shop } from './shop.ts'
+import { Socket } from './socket.ts'
 
 let shop: Shop
 afterEach(() => shop.app.close())
@@ -75,6 +76,25 @@ describe('a wrapped endpoint', () => {
     const nobody = await shop.app.inject('/api/notes')
     expect(nobody.statusCode).toBe(401)
     expect(nobody.headers['crossfade']).toBeUndefined()
+  })
+
+  it('says by a tag whose an answer is that is not public, and hello says the same (R10)', async () => {
+    shop = await openShop()
+    const origin = await shop.listen()
+    const tagOf = async (url: string, headers: Record<string, string>): Promise<string | undefined> =>
+      parseHeader(String((await shop.app.inject({ url, headers })).headers['crossfade']))?.for
+    const hello = async (token?: string): Promise<string | undefined> => {
+      const socket = await Socket.open(origin)
+      socket.send({ type: 'hello', protocol: 1, ...(token === undefined ? {} : { token }) })
+      const { for: tag } = await socket.next('hello')
+      socket.close()
+      return tag
+    }
+    const [hers, his] = [await tagOf('/api/notes', ann), await tagOf('/api/notes', bob)]
+    expect(hers).toMatch(/^[\w-]{16}$/)
+    expect(his).not.toBe(hers)
+    expect(await tagOf('/api/orders/1', ann)).toBeUndefined()
+    expect([await hello('ann-token'), await hello()]).toEqual([hers, undefined])
   })
 
   it('does not share a public answer that looks private, and names the route once (R15)', async () => {

@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import crossfade from '../src/index.ts'
 import { rule } from './rule.ts'
 import { ofType } from './shop.ts'
+import { spreadOf } from '../src/rollout/spread.ts'
 import { Socket } from './socket.ts'
 
 let app: FastifyInstance
@@ -94,10 +95,12 @@ describe('a row of which a rule cannot make an event', () => {
     const { cursor } = await socket.next('event')
     await feed.emit([said('a', 1n)])
     const reset = await socket.next('reset')
+    // All read their lists again, each at a time of its own (F19).
+    expect(reset.wait).toBe(spreadOf(1))
     await feed.emit([said('a', 'two')])
     const late = await Socket.greet(socket.raw.url.replace('/crossfade/ws', ''))
     late.send({ type: 'subscribe', id: '1', topic: 'rooms/a', cursor })
-    expect((await late.next('subscribed')).recovered).toBe(false)
+    expect(await late.next('subscribed')).toMatchObject({ recovered: false, wait: spreadOf(2) })
     late.send({ type: 'subscribe', id: '2', topic: 'rooms/a', cursor: reset.cursor })
     expect((await late.next('subscribed')).recovered).toBe(true)
     expect((await late.next('event')).data).toEqual({ id: 'two' })

@@ -21,10 +21,10 @@ export class HeldValue {
   cursor: string | undefined
   readonly breaches: string[] = []
   readonly #versionOf: (value: unknown) => number
-  /** The next entry is the first one: a snapshot counts whatever its offset (R7). */
+  /** The next entry is the first one: a snapshot counts at the same offset, too (R7). */
   #isFirst = true
-  /** What it held is of no use to the server: patches cannot follow (R4). */
-  #isLost = false
+  /** What it held is of no use to the server: a snapshot follows, whatever its offset (R4, R7). */
+  #isLost = true
   #version = -1
 
   constructor(versionOf: (value: unknown) => number) {
@@ -66,7 +66,9 @@ export class HeldValue {
     const [now, own] = [parseCursor(cursor), this.cursor === undefined ? null : parseCursor(this.cursor)]
     const grows = own !== null && own.epoch === now.epoch && now.offset > own.offset
     if (event === 'snapshot') {
-      if (!this.#isFirst && !grows) this.breaches.push(`snapshot ${cursor} after ${this.cursor}`)
+      const isSame = own !== null && own.epoch === now.epoch && now.offset === own.offset
+      if (!grows && !(this.#isFirst && (this.#isLost || isSame)))
+        this.breaches.push(`snapshot ${cursor} after ${this.cursor}`)
       this.#take(data, hash, cursor)
     } else if (event === 'patch' && grows && now.offset === (own?.offset ?? 0) + 1 && !this.#isLost) {
       this.#take(applyPatch(this.value, data as Parameters<typeof applyPatch>[1]), hash, cursor)

@@ -199,7 +199,7 @@ export const bob = { authorization: 'Bearer bob-token' }
 export async function poll(
   shop: Shop,
   topics: object,
-  options: { wait?: number; stages?: string | undefined; headers?: Record<string, string> } = {},
+  options: { wait?: number; stagesSince?: number | undefined; headers?: Record<string, string> } = {},
 ): Promise<PollAnswer> {
   const { headers = {}, ...rest } = options
   const response = await shop.app.inject({

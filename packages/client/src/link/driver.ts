@@ -27,8 +27,8 @@ export interface LinkPort {
   subscriptions(): Iterable<TopicSubscription>
   /** @param asked what the message answers. */
   message(message: ServerMessage, asked: Asked | undefined): void
-  /** What was heard of the stages last (R61). */
-  heard(): string
+  /** Up to which version rollouts were heard of (R61). */
+  heard(): number
   /** The topic is asked for again after a while. */
   askLater(topic: string): void
   changed(state: LinkState): void

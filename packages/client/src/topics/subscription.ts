@@ -30,10 +30,10 @@ export interface SubscriptionHandlers {
   readonly onEvent?: ((event: EventMessage) => void) | undefined
   /** Mode `changes`: something is new; re-read after a random time up to `waitMs`. */
   readonly onChanged?: ((waitMs: number) => void) | undefined
-  /** Events were lost: read the endpoint again from its beginning and drop what is there by key (R4). */
-  readonly onReset?: ((reason: string) => void) | undefined
-  /** The subscription was refused or ended by the server; the error is `null` where that is as it should be. */
-  readonly onEnd?: ((error: CrossfadeError | null) => void) | undefined
+  /** Events were lost: read the endpoint again from its beginning, after a random time up to `waitMs`, and drop what is there by key (R4). */
+  readonly onReset?: ((reason: string, waitMs: number) => void) | undefined
+  /** The subscription was refused or ended by the server. */
+  readonly onEnd?: ((error: CrossfadeError) => void) | undefined
   /** What the client held was not what the server has: it is being replaced, or has been (R7, R8). */
   readonly onDrift?: ((topic: string) => void) | undefined
 }
@@ -118,7 +118,7 @@ export class TopicSubscription {
   /** A poll was answered, which is a subscription of its own (R7). */
   polled(asked: Asked): void {
     this.accepted()
-    if (this.#isValue) this.#begin(asked)
+    if (this.#isValue) this.#begin(asked, true)
   }
 
   /** The time to ask for it again has come. */
@@ -180,15 +180,15 @@ export class TopicSubscription {
     this.#again()
   }
 
-  #start({ kind, cursor, recovered }: Subscribed, asked: Asked): void {
+  #start({ kind, cursor, recovered, wait }: Subscribed, asked: Asked): void {
     this.#kind = kind
     this.accepted()
-    if (this.#isValue) this.#begin(asked)
-    else if (!this.#hasMoved(asked) || this.epoch !== parseCursor(cursor).epoch) this.#startLog(cursor, recovered)
+    if (this.#isValue) this.#begin(asked, recovered)
+    else if (!this.#hasMoved(asked) || this.epoch !== parseCursor(cursor).epoch) this.#startLog(cursor, recovered, wait)
   }
 
-  #begin(asked: Asked): void {
-    this.#state = applyStart(this.#state, this.#hasMoved(asked))
+  #begin(asked: Asked, recovered: boolean): void {
+    this.#state = applyStart(this.#state, recovered, this.#hasMoved(asked))
   }
 
   /** Whether another transport, or a REST answer, has brought it further than where it was asked to begin. */
@@ -196,19 +196,19 @@ export class TopicSubscription {
     return this.#state.cursor !== null && this.#state.cursor !== asked.cursor
   }
 
-  #startLog(cursor: string, recovered: boolean): void {
+  #startLog(cursor: string, recovered: boolean, waitMs: number | undefined): void {
     const floor = this.#state.cursor === null ? this.#floor : null
     if (floor !== null && !isUpTo(cursor, floor)) return this.restart({ cursor: floor, mode: this.#mode })
     if (!recovered || this.#state.cursor === null) this.#state = { ...this.#state, cursor, hash: null }
-    if (!recovered) this.#tellLoss('the history since your cursor is not known any more')
+    if (!recovered) this.#tellLoss('the history since your cursor is not known any more', waitMs)
   }
 
   /** On a live subscription only; the same as `recovered: false` (R4). */
-  #lost({ cursor, reason }: Reset): void {
-    if (this.#isValue) this.#state = applyStart(this.#state)
+  #lost({ cursor, reason, wait }: Reset): void {
+    if (this.#isValue) this.#state = applyStart(this.#state, false)
     else {
       this.#state = { ...this.#state, cursor, hash: null }
-      this.#tellLoss(reason)
+      this.#tellLoss(reason, wait)
     }
   }
 
@@ -216,9 +216,9 @@ export class TopicSubscription {
     return this.#kind !== 'log' && this.#mode === 'events'
   }
 
-  #tellLoss(reason: string): void {
-    if (this.#mode === 'changes') this.#handlers.onChanged?.(0)
-    else this.#handlers.onReset?.(reason)
+  #tellLoss(reason: string, waitMs: number = 0): void {
+    if (this.#mode === 'changes') this.#handlers.onChanged?.(waitMs)
+    else this.#handlers.onReset?.(reason, waitMs)
   }
 
   #event(event: EventMessage): void {
@@ -260,9 +260,7 @@ function stateOf({ cursor, hash, value }: Beginning): ValueState {
   return cursor === undefined ? emptyValue : { cursor, hash: hash ?? null, value, takes: 'newer' }
 }
 
-/** A subscription that ends with its stage ends as it should. */
-function errorOf({ code, topic, message }: Unsubscribed): CrossfadeError | null {
-  if (code === 'stage') return null
+function errorOf({ code, topic, message }: Unsubscribed): CrossfadeError {
   const about = `The subscription to ${topic} has ended: ${message}`
   return new CrossfadeError(
     code === 'gone' ? 'unknown_topic' : code === 'expired' ? 'unauthenticated' : 'forbidden',

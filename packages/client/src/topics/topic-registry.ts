@@ -162,7 +162,7 @@ export class TopicRegistry {
     const mine = subscription.cursor === null ? null : parseCursor(subscription.cursor)
     if (mine !== null && mine.epoch !== theirs.epoch) {
       follower.cursor = undefined
-      follower.handlers.onReset?.('the cursor is of another epoch')
+      follower.handlers.onReset?.('the cursor is of another epoch', 0)
     } else if (mine === null || theirs.offset < mine.offset) subscription.restart({ cursor, mode: subscription.mode })
   }
 
@@ -198,11 +198,11 @@ export class TopicRegistry {
         }),
       onEvent: (event) => each((_handlers, follower) => tellEvent(follower, event)),
       onChanged: (waitMs) => each((handlers) => handlers.onChanged?.(waitMs)),
-      onReset: (reason) =>
+      onReset: (reason, waitMs) =>
         each((handlers, follower) => {
           follower.cursor = undefined
-          if (follower.wantsChanges) handlers.onChanged?.(0)
-          else handlers.onReset?.(reason)
+          if (follower.wantsChanges) handlers.onChanged?.(waitMs)
+          else handlers.onReset?.(reason, waitMs)
         }),
       onEnd: (error) => this.#end(topic, error),
       onDrift: () => this.#drifted(topic),
@@ -210,7 +210,7 @@ export class TopicRegistry {
   }
 
   /** Refused or ended by the server: nobody follows it any more, and everybody hears why (R54). */
-  #end(topic: string, error: CrossfadeError | null): void {
+  #end(topic: string, error: CrossfadeError): void {
     const shared = this.#shared.get(topic)
     if (shared === undefined) return
     this.#drop(topic)

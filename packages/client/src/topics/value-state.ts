@@ -12,10 +12,10 @@ export interface ValueState {
   readonly hash: string | null
   readonly value: unknown
   /**
-   * Which snapshot is taken: `any` – the one with which a subscription begins, in place of what is held (R7);
-   * `newer` – a greater one of the same epoch; `foreign` – `newer`, or one of another epoch: the first one was awaited when a REST answer came.
+   * Which snapshot is taken (R7): `newer` – a greater one of the same epoch; `same` – not a lower one: a subscription begins from what is held;
+   * `any` – whatever its offset: it begins anew; `foreign` – `newer`, or one of another epoch: it begins anew, but a REST answer came first.
    */
-  readonly takes: 'any' | 'newer' | 'foreign'
+  readonly takes: 'newer' | 'same' | 'any' | 'foreign'
   /** A patch did not fit: if the next one does not either, the whole value is asked for. */
   readonly misfit?: true
 }
@@ -38,12 +38,15 @@ export function applyEvent(state: ValueState, event: EventMessage): ValueStep {
 }
 
 /**
- * A subscription begins, or `reset` says that it begins anew: the snapshot that comes first is taken whatever its offset (R7).
+ * A subscription begins, or begins anew by `reset`: what it begins with may be a snapshot in place of what is held (R7).
  *
+ * @param recovered it begins from what is held.
  * @param hasMoved what is held is not what the subscription was asked to begin from: an older snapshot must not undo it.
  */
-export function applyStart(state: ValueState, hasMoved: boolean = false): ValueState {
-  return { ...state, takes: hasMoved && state.takes !== 'any' ? 'foreign' : 'any' }
+export function applyStart(state: ValueState, recovered: boolean, hasMoved: boolean = false): ValueState {
+  if (!recovered || state.cursor === null)
+    return { ...state, takes: hasMoved && state.takes !== 'any' ? 'foreign' : 'any' }
+  return hasMoved || state.takes !== 'newer' ? state : { ...state, takes: 'same' }
 }
 
 /** What a REST answer says of the topic (R8). */
@@ -63,7 +66,7 @@ export interface RestStep extends ValueStep {
 /** A REST answer commutes with pushes: an old one never replaces a newer value (F24, F26). */
 export function applyRest(state: ValueState, answer: RestAnswer): RestStep {
   if (isStale(state, answer)) return { state, outcome: 'ignored' }
-  const takes = state.takes === 'newer' ? 'newer' : 'foreign'
+  const takes = state.takes === 'newer' || state.takes === 'same' ? 'newer' : 'foreign'
   if (answer.hash === state.hash) return { state: { ...state, cursor: answer.cursor, takes }, outcome: 'moved' }
   return { state: { cursor: answer.cursor, hash: answer.hash, value: answer.value, takes }, outcome: 'shown' }
 }
@@ -78,8 +81,7 @@ function isStale(state: ValueState, answer: RestAnswer): boolean {
 
 function applySnapshot(state: ValueState, event: EventMessage): ValueStep {
   const step = stepTo(state, event)
-  const isTaken = step === null || state.takes === 'any' || (Number.isNaN(step) ? state.takes === 'foreign' : step > 0)
-  if (!isTaken) return { state, outcome: 'ignored' }
+  if (!isTaken(state.takes, step)) return { state, outcome: 'ignored' }
   const hash = event.hash ?? hashValue(event.data)
   const isSame = hash === state.hash
   const value = isSame ? state.value : event.data
@@ -87,6 +89,12 @@ function applySnapshot(state: ValueState, event: EventMessage): ValueStep {
   if (isSame) return { state: next, outcome: 'moved' }
   // The server read the endpoint again, and at the very same place the value is another one than was held (R8).
   return { state: next, outcome: step === 0 && state.hash !== null ? 'drift' : 'shown' }
+}
+
+function isTaken(takes: ValueState['takes'], step: number | null): boolean {
+  if (step === null || takes === 'any') return true
+  if (Number.isNaN(step)) return takes === 'foreign'
+  return step > 0 || (step === 0 && takes === 'same')
 }
 
 function applyPatchEvent(state: ValueState, event: EventMessage): ValueStep {

@@ -106,7 +106,7 @@ class PollTransport implements Transport {
     const response = await environment.fetch(`${base}${paths.poll}`, {
       method: 'POST',
       headers: jsonHeaders(token, { accept: 'application/json' }),
-      body: JSON.stringify({ topics: poll.asked.topics, wait: poll.waitMs, stages: this.#port.heard() }),
+      body: JSON.stringify({ topics: poll.asked.topics, wait: poll.waitMs, stagesSince: this.#port.heard() }),
       cache: 'no-store',
       signal: poll.abort.signal,
     })

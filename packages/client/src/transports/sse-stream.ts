@@ -36,7 +36,7 @@ export class SseStream {
     this.#options = options
     this.#asked = new AskedTopics(port.subscriptions())
     this.#liveness = new Liveness(port, (reason) => this.#dead(reason))
-    void this.#run(JSON.stringify({ topics: this.#asked.topics, stages: port.heard() }))
+    void this.#run(JSON.stringify({ topics: this.#asked.topics, stagesSince: port.heard() }))
   }
 
   /** Whether it streams exactly what is wanted. */

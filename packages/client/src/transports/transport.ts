@@ -40,8 +40,8 @@ export interface TransportPort {
   token(): Promise<string | undefined>
   /** What is wanted now. */
   subscriptions(): Iterable<TopicSubscription>
-  /** What was heard of the stages last; the server tells what is new since (R61). */
-  heard(): string
+  /** Up to which version rollouts were heard of; the server tells what is newer (R61). */
+  heard(): number
   /** @param asked what the message answers: what an older subscription still gets must not reach a newer one. */
   message(message: ServerMessage, asked: Asked | undefined): void
   /** It works: not only opened, but carried frames in time. */

@@ -79,8 +79,10 @@ class WebSocketTransport implements Transport {
       const socket = new environment.WebSocket(`${base.replace(/^http/, 'ws')}${paths.websocket}`, [subprotocol])
       this.#socket = socket
       socket.onopen = () => {
-        const stages = this.#port.heard()
-        this.#send([{ type: 'hello', protocol: protocolVersion, stages, ...(token === undefined ? {} : { token }) }])
+        const stagesSince = this.#port.heard()
+        this.#send([
+          { type: 'hello', protocol: protocolVersion, stagesSince, ...(token === undefined ? {} : { token }) },
+        ])
         this.#ping()
       }
       socket.onmessage = ({ data }) => this.#receive(data)

@@ -27,13 +27,6 @@ interface Following {
   readonly end: () => void
 }
 
-/** When an answer was asked for. */
-interface Asked {
-  /** The epoch of the topic that the page had. */
-  readonly epoch: string | null
-  readonly at: number
-}
-
 /** The newest that the page has of a value topic. */
 interface Known {
   readonly cursor: string
@@ -64,8 +57,6 @@ export class EndpointWatch<T> implements Watch {
   #refused: { readonly topic: string; readonly at: number } | null = null
   /** Events that came while the list was being read. */
   #waiting: EventMessage[] = []
-  /** It reads because it was told a stage. */
-  #isObeying = false
   #stopped = false
 
   constructor(
@@ -158,12 +149,10 @@ export class EndpointWatch<T> implements Watch {
   }
 
   async #read(): Promise<void> {
-    // A cache that answers with the stage of before would have it told again, and so on.
-    const at = this.#isObeying ? Number.NEGATIVE_INFINITY : this.#port.now()
     const epoch = this.#header === null ? null : this.#port.epochOf(this.#header.topic)
     try {
       const response = await this.#port.fetch(this.#url, this.#init())
-      if (!this.#stopped) await this.#answered(response, { epoch, at })
+      if (!this.#stopped) await this.#answered(response, epoch)
     } catch (error) {
       if (!this.#stopped) this.#onError(error)
     }
@@ -179,10 +168,11 @@ export class EndpointWatch<T> implements Watch {
     return { headers }
   }
 
-  async #answered(response: Response, asked: Asked): Promise<void> {
+  /** @param askedIn the epoch of the topic that the page had when it asked. */
+  async #answered(response: Response, askedIn: string | null): Promise<void> {
     this.#readAt = this.#port.now()
     const said = isVariant(this.#options.headers, response) ? null : parseHeader(response.headers.get(headerName))
-    const header = this.#asTold(said, asked)
+    const header = this.#newest(said)
     if (response.status === 304) {
       if (header !== null) this.#learn(header)
       return
@@ -195,17 +185,17 @@ export class EndpointWatch<T> implements Watch {
     if (this.#stopped) return
     if (header?.hash !== undefined && header.kind !== 'log' && this.#stage !== 'off') this.#parity.polled(header.hash)
     const known = this.#knownOf(header, body)
-    if (!this.#isOld(header, known, asked.epoch)) {
+    if (!this.#isOld(header, known, askedIn)) {
       this.#etag = response.headers.get('etag')
       this.#show(response, header)
       this.#known = known
     }
     // While the body came another stage may have been told.
-    this.#learn(this.#asTold(said, asked))
+    this.#learn(this.#newest(said))
   }
 
-  #asTold(said: EndpointHeader | null, { at }: Asked): EndpointHeader | null {
-    return said === null ? null : this.#port.asTold(said, at)
+  #newest(said: EndpointHeader | null): EndpointHeader | null {
+    return said === null ? null : this.#port.newest(said)
   }
 
   #stageOf(header: EndpointHeader): Stage {
@@ -263,15 +253,9 @@ export class EndpointWatch<T> implements Watch {
     const old = this.#following
     // The polls carry the page before push ends.
     if (source === 'told' && (before === 'push' || before === 'hint') && (stage === 'off' || stage === 'shadow'))
-      this.#obey()
+      void this.#loop.read()
     this.#following = stage === 'off' || this.#wasJustRefused(header.topic) ? null : this.#subscribe(header, stage)
     old?.end()
-  }
-
-  #obey(): void {
-    this.#isObeying = true
-    void this.#loop.read()
-    this.#isObeying = false
   }
 
   #subscribe(header: EndpointHeader, stage: Stage): Following {
@@ -280,15 +264,18 @@ export class EndpointWatch<T> implements Watch {
     else this.#parity.begin(this.#known ?? (header.hash === undefined ? null : { hash: header.hash }))
     const cursor = isLog ? (this.#screen.cursor ?? header.cursor) : header.cursor
     const held = isLog ? null : this.#known
-    const beginning: Beginning = { ...(held ?? { cursor }), mode: stage === 'hint' ? 'changes' : 'events' }
+    const beginning: Beginning = {
+      ...(held ?? { cursor }),
+      mode: stage === 'hint' || (isLog && this.#shadow === null) ? 'changes' : 'events',
+    }
     const isCurrent = (): boolean => !this.#stopped && this.#following?.handlers === handlers
     const handlers: SubscriptionHandlers = {
       onValue: (pushed, info) => this.#pushed(pushed, info),
       onEvent: (event) => this.#event(event),
-      onChanged: (waitMs) => this.#loop.readSoon(this.#port.random() * waitMs),
-      onReset: () => {
+      onChanged: (waitMs) => this.#readWithin(waitMs),
+      onReset: (_reason, waitMs) => {
         this.#shadow?.clear()
-        void this.#loop.read()
+        this.#readWithin(waitMs)
       },
       onEnd: (error) => {
         if (isCurrent()) this.#ended(error, header.topic)
@@ -296,6 +283,11 @@ export class EndpointWatch<T> implements Watch {
     }
     // What the topic has already is told at once.
     return { topic: header.topic, stage, handlers, end: this.#port.follow(header.topic, beginning, handlers) }
+  }
+
+  /** All who were told read at a time of their own; but no later than the loop would have. */
+  #readWithin(waitMs: number): void {
+    this.#loop.readSoon(this.#port.random() * Math.min(waitMs, this.#options.every))
   }
 
   #pushed(value: unknown, info: ValueInfo): void {
@@ -310,8 +302,7 @@ export class EndpointWatch<T> implements Watch {
   #event(event: EventMessage): void {
     if (this.#stage === 'shadow') this.#shadow?.pushed(event)
     if (this.#stage !== 'push' || this.#stopped) return
-    if (this.#options.append === undefined) this.#loop.readSoon(0)
-    else if (this.#loop.isReading) this.#waiting.push(event)
+    if (this.#loop.isReading) this.#waiting.push(event)
     else this.#append(event)
   }
 
@@ -332,10 +323,10 @@ export class EndpointWatch<T> implements Watch {
   }
 
   /** The server refused or ended the subscription: the loop polls, and the endpoint says why. */
-  #ended(error: CrossfadeError | null, topic: string): void {
+  #ended(error: CrossfadeError, topic: string): void {
     this.#following = null
     this.#refused = { topic, at: this.#port.now() }
-    if (error !== null) this.#onError(error)
+    this.#onError(error)
     void this.#loop.read()
   }
 }

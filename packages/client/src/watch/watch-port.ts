@@ -18,8 +18,8 @@ export interface WatchPort {
   clientId(): string
   /** Where the endpoint says that the push endpoints are. */
   baseIs(base: string): void
-  /** The header with the stage that push told, where that is newer than an answer that was asked for then (R61). */
-  asTold(header: EndpointHeader, askedAt: number): EndpointHeader
+  /** The header with the newest rollout that is known (R61). */
+  newest(header: EndpointHeader): EndpointHeader
   /** What carries push now. */
   transport(): TransportName | 'endpoint'
   follow(topic: string, beginning: Beginning, handlers: SubscriptionHandlers): () => void

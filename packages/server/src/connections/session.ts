@@ -24,6 +24,8 @@ export interface SessionPorts {
   readonly service: Service
   /** Counts work that a client causes: a run of an endpoint for a topic that it was not granted yet. Throws `too_fast`. */
   readonly charge: (identity: Identity) => void
+  /** Within which time all clients are to do what they all do now, ms, so that they do not do it at once (F19). */
+  readonly spreadMs: () => number
 }
 
 /** A `subscribe` message, or one entry of a poll's or stream's `topics`. */
@@ -130,6 +132,7 @@ export class Session {
     const subscription = new Subscription(request, this.identity, this.#outlet, {
       onEnd: (ended) => this.#drop(ended),
       rejoin: (resumed) => void this.#rejoin(resumed),
+      spreadMs: this.#ports.spreadMs,
     })
     this.subscriptions.set(request.topic, subscription)
     return subscription

@@ -12,6 +12,8 @@ export interface SubscriptionPorts {
   readonly onEnd: (subscription: Subscription) => void
   /** It was suspended and may go on: gives it what it missed, and everything after that. */
   readonly rejoin: (subscription: Subscription) => void
+  /** Within which time those who lost events are to read their endpoints again, ms. */
+  readonly spreadMs: () => number
 }
 
 /** Events are withheld until it is known whether the client may still read the topic. */
@@ -32,8 +34,7 @@ export class Subscription implements Subscriber, Supervised {
   readonly mode: 'events' | 'changes'
   identity: Identity
   readonly #outlet: Outlet
-  readonly #onEnd: (subscription: Subscription) => void
-  readonly #rejoin: (subscription: Subscription) => void
+  readonly #ports: SubscriptionPorts
   epoch = ''
   offset = 0
   needsSnapshot = true
@@ -46,15 +47,14 @@ export class Subscription implements Subscriber, Supervised {
     request: { id?: string | undefined; topic: string; mode?: 'events' | 'changes' | undefined },
     identity: Identity,
     outlet: Outlet,
-    { onEnd, rejoin }: SubscriptionPorts,
+    ports: SubscriptionPorts,
   ) {
     this.id = request.id
     this.name = request.topic
     this.mode = request.mode ?? 'events'
     this.identity = identity
     this.#outlet = outlet
-    this.#onEnd = onEnd
-    this.#rejoin = rejoin
+    this.#ports = ports
   }
 
   get cursor(): string {
@@ -81,7 +81,8 @@ export class Subscription implements Subscriber, Supervised {
   /** Tells the client where its subscription stands (PROTOCOL §5). */
   subscribed(cursor: string, recovered: boolean): void {
     const kind = this.topic?.address.definition.kind
-    this.#outlet.send({ type: 'subscribed', ...this.#names(), kind, cursor, recovered })
+    const wait = recovered ? {} : { wait: this.#ports.spreadMs() }
+    this.#outlet.send({ type: 'subscribed', ...this.#names(), kind, cursor, recovered, ...wait })
   }
 
   reset(state: LogState, reason: string): void {
@@ -89,7 +90,7 @@ export class Subscription implements Subscriber, Supervised {
     this.epoch = state.epoch
     this.offset = isValue ? 0 : state.head
     this.needsSnapshot = true
-    this.#outlet.send({ type: 'reset', topic: this.name, cursor: this.cursor, reason })
+    this.#outlet.send({ type: 'reset', topic: this.name, cursor: this.cursor, reason, wait: this.#ports.spreadMs() })
   }
 
   /**
@@ -99,7 +100,7 @@ export class Subscription implements Subscriber, Supervised {
    */
   postpone(cursor: CursorParts | null): void {
     if (cursor === null) {
-      if (!this.ended) this.#onEnd(this)
+      if (!this.ended) this.#ports.onEnd(this)
       return
     }
     this.epoch = cursor.epoch
@@ -137,7 +138,7 @@ export class Subscription implements Subscriber, Supervised {
   resume(): void {
     const suspension = this.#endSuspension()
     if (suspension === null || this.ended) return
-    if (suspension.wasAttached) this.#rejoin(this)
+    if (suspension.wasAttached) this.#ports.rejoin(this)
     if (!suspension.told || this.topic === null) return
     if (this.topic.staleness === null) this.fresh(this.topic.cursor)
     else this.stale(this.topic.staleness)
@@ -173,7 +174,7 @@ export class Subscription implements Subscriber, Supervised {
   end(code: EndCode, message: string): void {
     if (this.ended) return
     this.#outlet.send({ type: 'unsubscribed', ...this.#names(), code, message })
-    this.#onEnd(this)
+    this.#ports.onEnd(this)
   }
 
   #names(): { id?: string; topic: string } {

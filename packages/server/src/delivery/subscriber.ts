@@ -4,7 +4,7 @@ import type { Batch } from './batch.ts'
 import type { Staleness } from './staleness.ts'
 
 /** Why a subscription ended (`unsubscribed` of PROTOCOL §5). */
-export type EndCode = 'requested' | 'forbidden' | 'expired' | 'stage' | 'gone'
+export type EndCode = 'requested' | 'forbidden' | 'expired' | 'gone'
 
 /** What a topic sees of one subscription. */
 export interface Subscriber {

@@ -1,7 +1,7 @@
-import { CrossfadeError, hashValue, stages, type Rollout } from '@crossfade/protocol'
+import { CrossfadeError, stages, type Rollout, type VersionedRollout } from '@crossfade/protocol'
 
 /** A feature's rollout as the operator sees and sets it (PROTOCOL §10). */
-export interface FeatureRollout extends Rollout {
+export interface FeatureRollout extends VersionedRollout {
   readonly feature: string
 }
 
@@ -9,34 +9,29 @@ const initial: Rollout = { stage: 'off', percent: 100, rest: 'off' }
 
 /** A rollout as it is set: `percent` is 100 and `rest` is `off` unless it says otherwise, so that `{stage: 'off'}` is off for all. */
 export type RolloutSetting = Pick<Rollout, 'stage'> & Partial<Rollout>
-const recentMs = 300_000
 
-/** Which stage each feature is in. In memory: a restart begins with what the application configures. */
+/**
+ * Which stage each feature is in. In memory: a restart begins with what the application configures.
+ *
+ * Versions are made of the clock, so that those of a process are greater than those of the one before it (R61).
+ */
 export class RolloutStore {
-  readonly #rollouts = new Map<string, Rollout>()
-  readonly #changedAt = new Map<string, number>()
+  readonly #rollouts = new Map<string, VersionedRollout>()
   readonly #listeners = new Set<(rollout: FeatureRollout) => void>()
-  #version: string | null = null
+  #version = 0
 
   constructor(configured: Readonly<Record<string, Partial<Rollout>>> = {}) {
     for (const [feature, rollout] of Object.entries(configured))
-      this.#rollouts.set(feature, checked({ stage: 'off', ...rollout }))
+      this.#put(feature, checked({ stage: 'off', ...rollout }))
   }
 
   /** Declares a feature, so that it can be listed and set. */
   declare(feature: string): void {
-    if (this.#rollouts.has(feature)) return
-    this.#rollouts.set(feature, initial)
-    this.#version = null
+    if (!this.#rollouts.has(feature)) this.#put(feature, initial)
   }
 
-  /** Names all rollouts as they are: the same wherever they are the same. */
-  get version(): string {
-    return (this.#version ??= hashValue(Object.fromEntries(this.#rollouts)))
-  }
-
-  get(feature: string): Rollout {
-    return this.#rollouts.get(feature) ?? initial
+  get(feature: string): VersionedRollout {
+    return this.#rollouts.get(feature) ?? { ...initial, version: 0 }
   }
 
   all(): FeatureRollout[] {
@@ -55,25 +50,29 @@ export class RolloutStore {
         `No route has the feature "${feature}". Known: ${[...this.#rollouts.keys()].join(', ') || 'none'}.`,
       )
     }
-    const rollout = checked(setting)
-    this.#rollouts.set(feature, rollout)
-    this.#changedAt.set(feature, performance.now())
-    this.#version = null
-    const announced = { feature, ...rollout }
+    const announced = { feature, ...this.#put(feature, checked(setting)) }
     for (const listener of this.#listeners) listener(announced)
     return announced
   }
 
-  /** Features whose change a client that polls may have missed, if it does not say what it has heard. */
-  recent(): FeatureRollout[] {
-    const since = performance.now() - recentMs
-    return [...this.#changedAt].filter(([, at]) => at > since).map(([feature]) => ({ feature, ...this.get(feature) }))
+  /** The rollouts with a greater version, in the order of their changes: whoever hears a part of them can go on from there. */
+  since(version: number): FeatureRollout[] {
+    return this.all()
+      .filter((rollout) => rollout.version > version)
+      .toSorted((a, b) => a.version - b.version)
   }
 
   /** @returns what takes the listener off. */
   onChange(listener: (rollout: FeatureRollout) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
+  }
+
+  #put(feature: string, rollout: Rollout): VersionedRollout {
+    this.#version = Math.max(this.#version + 1, Date.now())
+    const versioned = { ...rollout, version: this.#version }
+    this.#rollouts.set(feature, versioned)
+    return versioned
   }
 }
 

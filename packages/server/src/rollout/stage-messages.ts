@@ -2,25 +2,16 @@ import type { StageMessage } from '@crossfade/protocol'
 import type { FeatureRollout, RolloutStore } from './rollout.ts'
 
 /** The `stage` message that tells a rollout (PROTOCOL §5). */
-export function stageMessage({ feature, stage, percent, rest }: FeatureRollout, spreadMs: number): StageMessage {
-  return { type: 'stage', feature, stage, percent, rest, spread: spreadMs }
+export function stageMessage(rollout: FeatureRollout, spreadMs: number): StageMessage {
+  const { feature, stage, percent, rest, version } = rollout
+  return { type: 'stage', feature, stage, percent, rest, version, spread: spreadMs }
 }
 
 /**
- * What a client that comes is told: nothing if it has heard how things are, or does not say what it has heard; else all (R61).
+ * What a returning client is told: the rollouts that are newer than what it has heard of, or nothing if it does not say (R61).
  *
- * @param heard `stages` of its `hello` or its request.
- * @param features of which it wants to hear. Default: all.
+ * @param since `stagesSince` of its `hello` or its request.
  */
-export function pendingStageMessages(
-  rollout: RolloutStore,
-  heard: string | undefined,
-  features?: readonly string[],
-): StageMessage[] {
-  if (heard === undefined || heard === rollout.version) return []
-  const wanted = rollout.all().filter(({ feature }) => features?.includes(feature) !== false)
-  const messages = wanted.map((one) => stageMessage(one, 0))
-  const last = messages.pop()
-  // Who has the last one has them all.
-  return last === undefined ? [] : [...messages, { ...last, stages: rollout.version }]
+export function pendingStageMessages(rollout: RolloutStore, since: number | undefined): StageMessage[] {
+  return since === undefined ? [] : rollout.since(since).map((one) => stageMessage(one, 0))
 }

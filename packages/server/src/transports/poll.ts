@@ -2,7 +2,7 @@ import { parsePollRequest, paths, type PollRequest } from '@crossfade/protocol'
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { Session } from '../connections/session.ts'
 import type { Identity } from '../identity/principal.ts'
-import { stageMessage, pendingStageMessages } from '../rollout/stage-messages.ts'
+import { pendingStageMessages } from '../rollout/stage-messages.ts'
 import type { TransportContext } from './context.ts'
 import { admit, requireFewTopics, acquireConnection } from './guard.ts'
 import { PollOutlet } from './poll-outlet.ts'
@@ -40,14 +40,11 @@ async function answer(
   })
   reply.raw.once('close', () => hold.end())
   try {
-    for (const message of pendingStageMessages(context.rollout, poll.stages)) outlet.send(message)
+    for (const message of pendingStageMessages(context.rollout, poll.stagesSince)) outlet.send(message)
     await Promise.all(Object.entries(poll.topics).map(([topic, position]) => session.subscribe({ topic, ...position })))
     const live = session.subscriptions.size > 0
     const waitMs = Math.min(poll.wait ?? 0, context.limits.maxHoldMs)
     if (outlet.isEmpty && live && waitMs > 0) await hold.wait(waitMs, context.limits.lingerMs, () => outlet.isFull)
-    // Between two polls nobody listens: who does not say what it has heard is told with each answer what changed lately (R61).
-    const missed = poll.stages === undefined ? context.rollout.recent() : []
-    for (const rollout of missed) outlet.send(stageMessage(rollout, 0))
     return await reply
       .header('cache-control', 'no-store')
       .header('content-type', 'application/json; charset=utf-8')

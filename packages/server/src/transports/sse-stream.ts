@@ -22,8 +22,8 @@ export interface SseStreamOptions {
   readonly withIds: boolean
   /** Two timed heartbeats follow `hello`, so that the client sees whether the path buffers (R25). */
   readonly proof: boolean
-  /** What the client has heard of the stages (R61). */
-  readonly stages?: string | undefined
+  /** Up to which version the client has heard of rollouts (R61). */
+  readonly stagesSince?: number | undefined
   /** Gives the connection back to the limits. */
   readonly release: () => void
 }
@@ -70,7 +70,11 @@ export async function openSseStream(
     for (const cleanup of cleanups) cleanup()
   }
 
-  for (const message of [hello(limits), ...pendingStageMessages(context.rollout, options.stages)]) outlet.send(message)
+  for (const message of [
+    hello(limits, options.identity),
+    ...pendingStageMessages(context.rollout, options.stagesSince),
+  ])
+    outlet.send(message)
   outlet.flush()
   if (options.proof) cleanups.push(proveStreaming(outlet))
   cleanups.push(

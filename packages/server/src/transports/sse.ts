@@ -16,7 +16,7 @@ export function registerSse(scope: FastifyInstance, context: TransportContext): 
       identity,
       withIds: false,
       proof: wantsProof(request),
-      stages: wanted.stages,
+      stagesSince: wanted.stagesSince,
       release,
     })
     await Promise.all(

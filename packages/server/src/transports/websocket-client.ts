@@ -7,7 +7,6 @@ import {
   validateClientMessage,
   type ClientHello,
   type ClientMessage,
-  type StageMessage,
 } from '@crossfade/protocol'
 import type { FastifyRequest } from 'fastify'
 import type { RawData, WebSocket } from 'ws'
@@ -142,21 +141,18 @@ export class WebSocketClient {
     }
   }
 
-  #open(session: Session, { features, stages }: ClientHello): void {
+  #open(session: Session, { stagesSince }: ClientHello): void {
     const { connections, heartbeats, limits, rollout } = this.#context
     this.#session = session
     this.#cleanups[0]?.()
-    this.#outlet.send(hello(limits))
-    const tell = (message: StageMessage): void => {
-      if (features?.includes(message.feature) !== false) this.#outlet.send(message)
-    }
-    for (const message of pendingStageMessages(rollout, stages, features)) this.#outlet.send(message)
+    this.#outlet.send(hello(limits, session.identity))
+    for (const message of pendingStageMessages(rollout, stagesSince)) this.#outlet.send(message)
     this.#expireWithIdentity(session)
     const outlet = this.#outlet
     this.#cleanups.push(
       () => this.#cancelExpiry(),
       connections.add({
-        tell,
+        tell: (message) => this.#outlet.send(message),
         bye: (code, message, retry) => this.#bye(code, message, retry),
       }),
       heartbeats.add({

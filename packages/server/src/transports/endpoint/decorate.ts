@@ -1,15 +1,25 @@
 import { formatHeader, headerName } from '@crossfade/protocol'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Principal } from '../../identity/principal.ts'
+import { principalTag } from '../../identity/principal-tag.ts'
 import type { LiveTopic } from '../../topics/live-topic.ts'
 import type { TransportContext } from '../context.ts'
 import { noneMatch, varyWith } from './preferences.ts'
+
+/** What an answer says of itself. */
+export interface Advertised {
+  readonly cursor: string
+  readonly hash: string | undefined
+  /** Whose answer it is. */
+  readonly principal: Principal | null
+}
 
 /** Adds the `Crossfade` header to an answer, and what caches and foreign origins must know of it (R10). */
 export function advertise(
   { rollout, base }: Pick<TransportContext, 'rollout' | 'base'>,
   reply: FastifyReply,
   topic: LiveTopic,
-  { cursor, hash }: { readonly cursor: string; readonly hash: string | undefined },
+  { cursor, hash, principal }: Advertised,
 ): void {
   const { definition, name } = topic.address
   const header = formatHeader({
@@ -20,6 +30,7 @@ export function advertise(
     ...rollout.get(definition.feature),
     base,
     ...(definition.kind === 'log' ? { kind: 'log' } : {}),
+    ...(definition.audience === 'public' || principal === null ? {} : { for: principalTag(principal) }),
   })
   // A client whose request says what no subscription can, such as a tenant, sees by the names that this answer is not the topic's.
   const names = ['Accept', 'Prefer', ...definition.vary]

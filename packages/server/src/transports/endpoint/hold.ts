@@ -46,7 +46,7 @@ export async function answerHeld(
     release()
   }
   const hash = topic instanceof ValueTopic ? topic.state.snapshot?.hash : undefined
-  advertise(context, reply, topic, { cursor: topic.cursor, hash })
+  advertise(context, reply, topic, { cursor: topic.cursor, hash, principal: identity.principal })
   sayHeld(reply, waitMs)
   await reply
     .code(304)

@@ -172,7 +172,7 @@ export class EndpointWrapper {
     if (this.#context.diagnosis.isWithheld(definition) || this.#context.hub.isUnshared(topic.address)) return payload
     const hash = hashOfBody(topic, wrapped.cursor, body)
     if (hash === null) return payload
-    advertise(this.#context, reply, topic, { cursor: wrapped.cursor, hash })
+    advertise(this.#context, reply, topic, { cursor: wrapped.cursor, hash, principal: wrapped.identity.principal })
     if (wrapped.waitMs !== null) sayHeld(reply, wrapped.waitMs)
     return conditional(request, reply, hash, payload)
   }
