@@ -20,6 +20,7 @@ import { RolloutStore } from './rollout/rollout.ts'
 import { spreadOf } from './rollout/spread.ts'
 import { RpcRegistry } from './rpc/rpc-registry.ts'
 import { Hub } from './topics/hub.ts'
+import { basePath } from './transports/base-path.ts'
 import type { TransportContext } from './transports/context.ts'
 import { EndpointWrapper } from './transports/endpoint/wrap.ts'
 
@@ -84,7 +85,7 @@ export function assemble(
   const connections = new OpenConnections()
   const spreadMs = (): number => spreadOf(connections.size)
   const context: TransportContext = {
-    base: options.base,
+    base: basePath(app.prefix, options.base),
     hub,
     access,
     runner,

@@ -11,8 +11,10 @@ import { spreadOf } from './rollout/spread.ts'
 import { stageMessage } from './rollout/stage-messages.ts'
 import { dispose, drain } from './shutdown.ts'
 import { ChangeRouter } from './topics/change-router.ts'
+import { isUnder } from './transports/base-path.ts'
 import { mount } from './transports/mount.ts'
-import { registerUpgrades, UpgradedSockets } from './transports/upgrades.ts'
+import { OpenAnswers } from './transports/open-answers.ts'
+import { Upgrades } from './transports/upgrades.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -32,17 +34,20 @@ async function plugin(app: FastifyInstance, given: CrossfadeOptions): Promise<vo
   const router = new ChangeRouter(hub, registry, limits.maxEventBytes, context.session.report)
 
   app.decorate('crossfade', crossfadeOf({ hub, registry, rollout, rpc, access, maxEventBytes: limits.maxEventBytes }))
-  await registerUpgrades(app, limits.maxMessageBytes)
-  const upgraded = new UpgradedSockets()
-  upgraded.install(app)
   decorateRequests(app, context.runner)
+  const upgrades = new Upgrades(app.server, (url) => isUnder(context.base, url))
+  const answers = new OpenAnswers()
+  upgrades.install()
   wrapper.install(app)
-  await app.register((scope) => mount(scope, context, options), { prefix: options.base })
+  await app.register((scope) => mount(scope, context, { ...options, upgrades, answers }), { prefix: options.base })
 
   rollout.onChange((feature) => connections.announce(stageMessage(feature, spreadOf(connections.size))))
   if (options.feed) startFeed(app, options.feed, router)
-  app.addHook('preClose', () => drain(app, context, upgraded))
-  app.addHook('onClose', () => dispose(context, { ownsBroker: options.broker === undefined }))
+  app.addHook('preClose', () => drain(context, [answers, upgrades]))
+  app.addHook('onClose', () => {
+    upgrades.close()
+    return dispose(context, { ownsBroker: options.broker === undefined })
+  })
 }
 
 /** The Crossfade plugin for Fastify 5. Register it before the routes that it wraps. */

@@ -1,13 +1,19 @@
 import { closeCodes } from '@crossfade/protocol'
-import type { FastifyInstance } from 'fastify'
 import { spreadOf } from './rollout/spread.ts'
 import type { TransportContext } from './transports/context.ts'
-import type { UpgradedSockets } from './transports/upgrades.ts'
 
 const drainMs = 5_000
 
-/** Says `bye` to every connection and gives them a moment to read it; what does not go is closed. */
-export async function drain(app: FastifyInstance, context: TransportContext, upgraded: UpgradedSockets): Promise<void> {
+/** Something of ours that a client may keep open. */
+interface Open {
+  destroyAll(): void
+}
+
+/**
+ * Says `bye` to every connection and gives them a moment to read it; what does not go is closed. What the application has open is its own to
+ * end (R10).
+ */
+export async function drain(context: TransportContext, open: readonly Open[]): Promise<void> {
   const { connections } = context
   connections.endAll(
     closeCodes.goingAway,
@@ -16,8 +22,7 @@ export async function drain(app: FastifyInstance, context: TransportContext, upg
   )
   const until = performance.now() + drainMs
   while (connections.size > 0 && performance.now() < until) await new Promise((resolve) => setTimeout(resolve, 20))
-  upgraded.destroyAll()
-  setTimeout(() => app.server.closeAllConnections(), drainMs).unref()
+  for (const kind of open) kind.destroyAll()
 }
 
 /** Ends every timer and forgets every topic. A broker that the application made is the application's to close. */

@@ -1,4 +1,4 @@
-/// <reference types="@fastify/websocket" />
+import websocket from '@fastify/websocket'
 import { applyPatch, type PatchOperation } from '@crossfade/protocol'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
@@ -243,15 +243,18 @@ describe('a WebSocket connection', () => {
     socket.close()
   })
 
-  it('works in process by injectWS', async () => {
-    const raw = await shop.app.injectWS('/crossfade/ws')
+  it('works in process by the injectWS of the application', async () => {
+    const product = await openShop({}, (app) => void app.register(websocket))
+    await product.app.ready()
+    const raw = await product.app.injectWS('/crossfade/ws')
     const socket = new Socket(raw)
     socket.send({ type: 'hello', protocol: 1 }, { type: 'subscribe', id: 'o', topic: 'orders/1' })
     expect(await socket.next('event')).toMatchObject({ data: { id: 1, version: 1 } })
     socket.close()
+    await product.app.close()
   })
 
-  it.each(['/nosuch', '/crossfade', '/crossfade/poll', '/api/orders/1'])(
+  it.each(['/nosuch', '/crossfade', '/crossfade/nosuch', '/crossfade/poll', '/crossfade/health'])(
     'is none on %s, which says 404',
     async (path) => {
       const raw = new WebSocket(`${origin.replace('http', 'ws')}${path}`)

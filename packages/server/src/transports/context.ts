@@ -18,6 +18,7 @@ import type { Hub } from '../topics/hub.ts'
 
 /** What the transports share. */
 export interface TransportContext {
+  /** The path of `{base}` with the prefix of the scope in which the plugin was registered, and its `:parameters`. */
   readonly base: string
   readonly hub: Hub
   readonly access: Access

@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { ResolvedOptions } from '../options.ts'
+import type { OpenAnswers } from './open-answers.ts'
 import type { TransportContext } from './context.ts'
 import { requireOrigin } from './guard.ts'
 import { registerHealth } from './health.ts'
@@ -7,18 +8,29 @@ import { registerOperator } from './operator.ts'
 import { registerPoll } from './poll.ts'
 import { registerProbe } from './probe.ts'
 import { sendProblem } from './problem.ts'
+import { CrossfadeError } from '@crossfade/protocol'
 import { registerRpc } from './rpc.ts'
 import { registerSse } from './sse.ts'
+import type { Upgrades } from './upgrades.ts'
 import { registerWebSocket } from './websocket.ts'
+
+/** What is mounted besides the transports. */
+export interface MountOptions extends Pick<ResolvedOptions, 'feed' | 'operator'> {
+  readonly upgrades: Upgrades
+  readonly answers: OpenAnswers
+}
 
 /** Mounts everything under `{base}`: its own scope, with its own errors and its own way to read bodies. */
 export async function mount(
   scope: FastifyInstance,
   context: TransportContext,
-  options: ResolvedOptions,
+  { feed, operator, upgrades, answers }: MountOptions,
 ): Promise<void> {
+  await upgrades.register(scope, context.limits.maxMessageBytes)
   scope.setErrorHandler(sendProblem)
-  scope.addHook('onRequest', async (request) => {
+  scope.setNotFoundHandler((request, reply) => sendProblem(nothingHere(request.url), request, reply))
+  scope.addHook('onRequest', async (request, reply) => {
+    answers.add(reply.raw)
     requireOrigin(context, request)
     limitBodyTime(request, context.limits.maxHoldMs)
   })
@@ -27,14 +39,21 @@ export async function mount(
   scope.addContentTypeParser('application/json', { parseAs: 'string' }, scope.getDefaultJsonParser('error', 'error'))
   scope.addHook('onRoute', (route) => {
     route.bodyLimit = context.limits.maxBodyBytes
+    // Not part of the application's own API, whose description @fastify/swagger makes (R10).
+    const hidden: { hide: boolean } = { hide: true }
+    route.schema = { ...route.schema, ...hidden }
   })
   registerProbe(scope, context)
-  registerHealth(scope, context, options.feed)
+  registerHealth(scope, context, feed)
   registerPoll(scope, context)
   registerSse(scope, context)
   registerRpc(scope, context)
-  registerOperator(scope, context, options.operator)
+  registerOperator(scope, context, operator)
   registerWebSocket(scope, context)
+}
+
+function nothingHere(url: string): CrossfadeError {
+  return new CrossfadeError('unknown_method', `There is nothing at ${url}.`)
 }
 
 /** A body that comes byte by byte keeps no connection for ever (D8): it has as long as a poll is held. */

@@ -1,54 +1,113 @@
+import { EventEmitter } from 'node:events'
+import type { IncomingMessage, Server } from 'node:http'
 import type { Duplex } from 'node:stream'
 import websocket from '@fastify/websocket'
 import type { FastifyInstance, onRequestAsyncHookHandler, RouteOptions } from 'fastify'
+import { PlainRequests } from './plain-requests.ts'
 import { chooseSubprotocol } from './websocket.ts'
 
-/** Registers @fastify/websocket, unless the application has done so. */
-export async function registerUpgrades(app: FastifyInstance, maxMessageBytes: number): Promise<void> {
-  if (app.hasDecorator('websocketServer')) return
-  await app.register(websocket, websocketOptions(maxMessageBytes))
-  app.addHook('onRoute', refuseUpgrade)
-}
+/** Makes Node's parser tell an upgrade from a plain request. One for all, so that it is known from listeners of the application. */
+const tellUpgrades = (): void => {}
 
-/** The library's own endings would come before our `bye` and replace our close codes. */
-function websocketOptions(maxPayload: number): websocket.WebsocketPluginOptions {
-  return {
-    options: { maxPayload, handleProtocols: chooseSubprotocol, perMessageDeflate: false },
-    preClose: (done) => done(),
-    errorHandler: (error, _socket, request) => request.log.info(error, 'crossfade: a WebSocket failed'),
+/**
+ * The upgrades under `{base}`. All others go on as if this plugin was not there (R10): to whoever of the application listens, or, where nobody
+ * does, as the plain requests that Node makes of them then, `Upgrade: h2c` for example.
+ *
+ * An `upgrade` listener beside those of the application would not do: each of them sees every upgrade, and socket.io, `ws` or
+ * another @fastify/websocket would answer ours as well. So ours are taken out before the listeners are called.
+ */
+export class Upgrades {
+  readonly #server: Server
+  readonly #isOurs: (path: string) => boolean
+  /** Stands for the server to @fastify/websocket (its documented option `server`), and sees our upgrades only. */
+  readonly #gate = new EventEmitter()
+  /** Node's HTTP server does not know them any more, so nobody but us would end them. */
+  readonly #sockets = new Set<Duplex>()
+  readonly #requests = new WeakSet<IncomingMessage>()
+  readonly #plain: PlainRequests
+  #giveBack: () => void = () => {}
+
+  /** @param isOurs whether a path is under `{base}`. */
+  constructor(server: Server, isOurs: (path: string) => boolean) {
+    this.#server = server
+    this.#isOurs = isOurs
+    this.#plain = new PlainRequests(server)
+  }
+
+  /** Takes our upgrades out of the server's, from now on until {@link close}. */
+  install(): void {
+    const server = this.#server
+    const emit = server.emit.bind(server)
+    const take = (...event: [string, ...unknown[]]): boolean =>
+      event[0] === 'upgrade' ? this.#take(event as UpgradeEvent, emit) : emit(...event)
+    server.emit = take as typeof emit
+    server.on('upgrade', tellUpgrades)
+    this.#giveBack = () => {
+      if (server.emit === take) server.emit = emit
+      server.off('upgrade', tellUpgrades)
+    }
+  }
+
+  /**
+   * Registers @fastify/websocket in our own scope, with our own options: whether the application has registered it too, before or after, makes
+   * no difference to either.
+   */
+  async register(scope: FastifyInstance, maxPayload: number): Promise<void> {
+    // The library decorates requests with `ws`; Fastify would refuse that a second time, although it is the same.
+    const { decorateRequest } = scope
+    if (scope.hasRequestDecorator('ws')) scope.decorateRequest = () => scope
+    await scope.register(websocket, {
+      options: {
+        server: this.#gate as Server,
+        maxPayload,
+        handleProtocols: chooseSubprotocol,
+        perMessageDeflate: false,
+      },
+      // The library's own endings would come before our `bye` and replace our close codes.
+      preClose: (done) => done(),
+      errorHandler: (error, _socket, request) => request.log.info(error, 'crossfade: a WebSocket failed'),
+    })
+    scope.decorateRequest = decorateRequest
+    scope.addHook('onRoute', refuseUpgrade)
+    // Only a refused upgrade has a response, and `app.close()` would wait for its socket for ever.
+    scope.addHook('onResponse', async ({ raw }) => {
+      if (this.#requests.has(raw)) raw.socket.destroySoon()
+    })
+  }
+
+  /** Ends what is left of our own upgrades, and leaves all others alone. */
+  destroyAll(): void {
+    for (const socket of this.#sockets) socket.destroy()
+  }
+
+  close(): void {
+    this.#giveBack()
+  }
+
+  #take(event: UpgradeEvent, emit: Server['emit']): boolean {
+    const [, request, socket] = event
+    const isOurs = this.#isOurs(request.url ?? '')
+    if (isOurs && request.headers.upgrade?.toLowerCase() === 'websocket') {
+      this.#requests.add(request)
+      this.#sockets.add(socket)
+      socket.once('close', () => this.#sockets.delete(socket))
+      return this.#gate.emit(...event)
+    }
+    const others = this.#server.listeners('upgrade').some((listener) => listener !== tellUpgrades)
+    if (!isOurs && others) return emit(...event)
+    this.#plain.serve(...event)
+    return true
   }
 }
 
-/** The library would accept an upgrade on any route, and close it then: where there is no WebSocket there is nothing. */
+type UpgradeEvent = ['upgrade', request: IncomingMessage, socket: Duplex, head: Buffer]
+
+/** The library would accept an upgrade on any route of its scope, and close it then: where there is no WebSocket there is nothing. */
 function refuseUpgrade(route: RouteOptions): void {
-  if (route.websocket || route.wsHandler) return
+  if (route.wsHandler) return
   const refuse: onRequestAsyncHookHandler = async (request, reply) => {
     if (request.ws) reply.callNotFound()
     return request.ws ? reply : undefined
   }
   route.onRequest = [refuse, ...[route.onRequest ?? []].flat()]
-}
-
-/**
- * Sockets that asked for an upgrade: Node's HTTP server does not know them any more, so nobody but us would end them.
- *
- * A refusal by a hook of the application leaves its socket open, and `app.close()` would wait for it for ever.
- */
-export class UpgradedSockets {
-  readonly #sockets = new Set<Duplex>()
-
-  install(app: FastifyInstance): void {
-    app.server.on('upgrade', (_request, socket) => {
-      this.#sockets.add(socket)
-      socket.once('close', () => this.#sockets.delete(socket))
-    })
-    // Only a refused upgrade has a response.
-    app.addHook('onResponse', async (request) => {
-      if (request.headers.upgrade !== undefined) request.raw.socket?.destroySoon?.()
-    })
-  }
-
-  destroyAll(): void {
-    for (const socket of this.#sockets) socket.destroy()
-  }
 }

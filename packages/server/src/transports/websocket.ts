@@ -11,16 +11,16 @@ const sockets = new WeakMap<FastifyRequest, Duplex>()
 
 /** WebSocket (PROTOCOL §5): the same messages, both ways. */
 export function registerWebSocket(scope: FastifyInstance, context: TransportContext): void {
-  scope.get(
-    paths.websocket,
-    {
-      websocket: true,
-      preValidation: async (request, reply) => {
-        requireKnownVersion(request)
-        rememberSocket(request, reply)
-      },
+  scope.route({
+    method: 'GET',
+    url: paths.websocket,
+    preValidation: async (request, reply) => {
+      if (!request.ws) return
+      requireKnownVersion(request)
+      rememberSocket(request, reply)
     },
-    (socket: WebSocket, request: FastifyRequest) => {
+    handler: async (_request, reply) => reply.code(404).send(),
+    wsHandler: (socket: WebSocket, request: FastifyRequest) => {
       const stream = sockets.get(request)
       if (stream === undefined) {
         socket.terminate()
@@ -28,7 +28,7 @@ export function registerWebSocket(scope: FastifyInstance, context: TransportCont
       }
       new WebSocketClient(context, socket, stream, request).start()
     },
-  )
+  })
 }
 
 /** R31: none offered means this version; only unknown ones offered is refused before the handshake. */

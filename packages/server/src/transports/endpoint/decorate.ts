@@ -4,6 +4,7 @@ import type { Principal } from '../../identity/principal.ts'
 import { principalTag } from '../../identity/principal-tag.ts'
 import type { LiveTopic } from '../../topics/live-topic.ts'
 import type { TransportContext } from '../context.ts'
+import { baseOf } from '../base-path.ts'
 import { noneMatch, varyWith } from './preferences.ts'
 
 /** What an answer says of itself. */
@@ -28,7 +29,7 @@ export function advertise(
     ...(hash === undefined ? {} : { hash }),
     feature: definition.feature,
     ...rollout.get(definition.feature),
-    base,
+    base: baseOf(base, reply.request.params),
     ...(definition.kind === 'log' ? { kind: 'log' } : {}),
     ...(definition.audience === 'public' || principal === null ? {} : { for: principalTag(principal) }),
   })

@@ -1,0 +1,15 @@
+import type { ServerResponse } from 'node:http'
+
+/** The answers under `{base}` that are not finished: a client that does not read its answer, or does not finish its request, holds up no shutdown. */
+export class OpenAnswers {
+  readonly #answers = new Set<ServerResponse>()
+
+  add(answer: ServerResponse): void {
+    this.#answers.add(answer)
+    answer.once('close', () => this.#answers.delete(answer))
+  }
+
+  destroyAll(): void {
+    for (const answer of this.#answers) answer.destroy()
+  }
+}
