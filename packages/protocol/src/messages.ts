@@ -211,6 +211,8 @@ export interface TopicPosition {
   history?: number
   /** Default `events`. */
   mode?: SubscriptionMode
+  /** The client was told that the topic is stale: it hears at once when that is not so any more (R55). Default false. */
+  stale?: boolean
 }
 
 /** Client → server: subscribe to a topic; a second one to the same topic replaces the first (R33). */

@@ -69,12 +69,13 @@ export function parsePollAnswer(body: unknown): PollAnswer {
 function parsePosition(name: string, entry: unknown): TopicPosition {
   const position = objectOf(entry, `The entry of ${JSON.stringify(name)}`) as TopicPosition
   validatePosition(position)
-  const { cursor, hash, history, mode } = position
+  const { cursor, hash, history, mode, stale } = position
   return {
     ...(cursor === undefined ? {} : { cursor }),
     ...(hash === undefined ? {} : { hash }),
     ...(history === undefined ? {} : { history }),
     ...(mode === undefined ? {} : { mode }),
+    ...(stale === undefined ? {} : { stale }),
   }
 }
 

@@ -51,7 +51,7 @@ export function validateClientMessage(message: ClientMessage): ClientMessage {
  * @throws CrossfadeError `malformed`.
  */
 export function validatePosition(position: TopicPosition): void {
-  const { cursor, hash, history, mode } = position as { [field in keyof TopicPosition]: unknown }
+  const { cursor, hash, history, mode, stale } = position as { [field in keyof TopicPosition]: unknown }
   if (cursor !== undefined && typeof cursor !== 'string') throw wrong('cursor', 'is not a string')
   if (hash !== undefined && !(typeof hash === 'string' && hashPattern.test(hash)))
     throw wrong('hash', 'is not 16 hex digits')
@@ -59,6 +59,7 @@ export function validatePosition(position: TopicPosition): void {
     throw wrong('history', `is not a whole number from 0 to ${maxHistory}`)
   if (mode !== undefined && mode !== 'events' && mode !== 'changes')
     throw wrong('mode', 'is neither "events" nor "changes"')
+  if (stale !== undefined && typeof stale !== 'boolean') throw wrong('stale', 'is neither true nor false')
 }
 
 /**

@@ -59,6 +59,7 @@ export class TopicSubscription {
   #mode: SubscriptionMode
   #state: ValueState
   #kind: TopicKind | null = null
+  #isStale = false
   #at = 0
   /** Changes with each `subscribe`: what belongs to an older one does not count. */
   id: string = nextId()
@@ -106,6 +107,7 @@ export class TopicSubscription {
       ...(cursor !== null && hash !== null && value !== undefined ? { hash } : {}),
       ...(cursor === null && this.#history !== undefined ? { history: this.#history } : {}),
       ...(this.#mode === 'changes' ? { mode: 'changes' } : {}),
+      ...(this.#isStale ? { stale: true } : {}),
     }
   }
 
@@ -117,6 +119,8 @@ export class TopicSubscription {
 
   /** A poll was answered, which is a subscription of its own (R7). */
   polled(asked: Asked): void {
+    // An answer names what is stale.
+    this.#isStale = false
     this.accepted()
     if (this.#isValue) this.#begin(asked, true)
   }
@@ -144,10 +148,12 @@ export class TopicSubscription {
         this.#lost(message)
         break
       case 'stale':
+        this.#isStale = true
         // Until it is fresh again the page polls, as it would without push (R55).
         this.isLive = false
         break
       case 'fresh':
+        this.#isStale = false
         this.accepted()
         break
       case 'unsubscribed':

@@ -12,6 +12,8 @@ export interface ResumePoint {
   readonly cursor?: string | undefined
   readonly hash?: string | undefined
   readonly history?: number | undefined
+  /** It was told that the topic is stale. */
+  readonly stale?: boolean | undefined
 }
 
 /** Bytes of history that are read and written at once (R9). */
@@ -110,7 +112,7 @@ function beginValue(
   }
   subscription.offset = state.head
   topic.attach(subscription)
-  if (topic.staleness !== null) subscription.stale(topic.staleness)
+  subscription.tellStaleness(topic)
 }
 
 /**
@@ -144,6 +146,7 @@ export async function joinLog(
   if (!recovered) subscription.offset = state.head
   else subscription.offset = cursor?.offset ?? Math.max(state.trimmedUpTo, state.head - (position.history ?? 0))
   subscription.subscribed(subscription.cursor, recovered)
+  subscription.tellStaleness(topic)
   if (subscription.mode === 'changes') {
     if (subscription.offset < state.head)
       subscription.deliver(new Batch([changedLine(subscription.name, topic.cursor, 0)]))

@@ -99,6 +99,16 @@ export class Session {
     }
   }
 
+  /** An answer goes out: topics whose endpoint has not answered yet keep no others waiting (R54). */
+  giveUpPending(): void {
+    for (const subscription of this.subscriptions.values()) {
+      if (subscription.hasBegun) continue
+      this.#drop(subscription)
+      const message = `The endpoint of "${subscription.name}" has not answered yet. Ask again.`
+      this.refuse(new CrossfadeError('overloaded', message), subscription.name, subscription.id)
+    }
+  }
+
   /** Ends all subscriptions without a word: the connection is gone. */
   close(): void {
     this.#closed = true

@@ -42,9 +42,16 @@ export class Subscription implements Subscriber, Supervised {
   /** Replaced, unsubscribed or disconnected: an asynchronous step that finds this must do nothing. */
   ended = false
   #suspension: Suspension | null = null
+  #knowsStale: boolean
+  #saidStale = false
 
   constructor(
-    request: { id?: string | undefined; topic: string; mode?: 'events' | 'changes' | undefined },
+    request: {
+      id?: string | undefined
+      topic: string
+      mode?: 'events' | 'changes' | undefined
+      stale?: boolean | undefined
+    },
     identity: Identity,
     outlet: Outlet,
     ports: SubscriptionPorts,
@@ -52,9 +59,15 @@ export class Subscription implements Subscriber, Supervised {
     this.id = request.id
     this.name = request.topic
     this.mode = request.mode ?? 'events'
+    this.#knowsStale = request.stale ?? false
     this.identity = identity
     this.#outlet = outlet
     this.#ports = ports
+  }
+
+  /** It has a position in the topic; until then it waits for the endpoint. */
+  get hasBegun(): boolean {
+    return this.epoch !== ''
   }
 
   get cursor(): string {
@@ -107,12 +120,28 @@ export class Subscription implements Subscriber, Supervised {
     this.offset = cursor.offset
   }
 
+  /** At its beginning, and in each answer to a poll: whether the topic is stale, if the client does not know (R55). */
+  tellStaleness(topic: LiveTopic): void {
+    if (topic.staleness !== null && !this.#knowsStale) this.stale(topic.staleness)
+    else if (topic.staleness === null && this.#knowsStale) this.fresh(topic.cursor)
+  }
+
+  /** In the answer to a poll what is stale is named, also to a client that knows. */
+  restateStaleness(): void {
+    if (this.topic?.staleness && !this.#saidStale) this.stale(this.topic.staleness)
+  }
+
   stale({ since, reason }: Staleness): void {
+    this.#knowsStale = true
+    this.#saidStale = true
     this.#outlet.send({ type: 'stale', topic: this.name, since, reason })
   }
 
   fresh(cursor: string): void {
-    if (this.#suspension === null) this.#outlet.send({ type: 'fresh', topic: this.name, cursor })
+    if (this.#suspension !== null) return
+    this.#knowsStale = false
+    this.#saidStale = false
+    this.#outlet.send({ type: 'fresh', topic: this.name, cursor })
   }
 
   get suspended(): boolean {

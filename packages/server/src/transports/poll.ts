@@ -7,6 +7,9 @@ import type { TransportContext } from './context.ts'
 import { admit, requireFewTopics, acquireConnection } from './guard.ts'
 import { PollOutlet } from './poll-outlet.ts'
 
+/** How long the topics of a poll wait for one whose endpoint is slow, ms. */
+const joinMs = 1_000
+
 /** Short and long polling of many topics in one request (PROTOCOL §4); they differ in `wait` only. */
 export function registerPoll(scope: FastifyInstance, context: TransportContext): void {
   scope.post(paths.poll, async (request, reply) => {
@@ -41,10 +44,14 @@ async function answer(
   reply.raw.once('close', () => hold.end())
   try {
     for (const message of pendingStageMessages(context.rollout, poll.stagesSince)) outlet.send(message)
-    await Promise.all(Object.entries(poll.topics).map(([topic, position]) => session.subscribe({ topic, ...position })))
+    const startedAt = performance.now()
+    const joins = Object.entries(poll.topics).map(([topic, position]) => session.subscribe({ topic, ...position }))
+    await settledWithin(joins, joinMs)
     const live = session.subscriptions.size > 0
-    const waitMs = Math.min(poll.wait ?? 0, context.limits.maxHoldMs)
-    if (outlet.isEmpty && live && waitMs > 0) await hold.wait(waitMs, context.limits.lingerMs, () => outlet.isFull)
+    const leftMs = Math.min(poll.wait ?? 0, context.limits.maxHoldMs) - (performance.now() - startedAt)
+    if (outlet.isEmpty && live && leftMs > 0) await hold.wait(leftMs, context.limits.lingerMs, () => outlet.isFull)
+    session.giveUpPending()
+    for (const subscription of session.subscriptions.values()) subscription.restateStaleness()
     return await reply
       .header('cache-control', 'no-store')
       .header('content-type', 'application/json; charset=utf-8')
@@ -53,6 +60,14 @@ async function answer(
     take()
     session.close()
   }
+}
+
+/** Waits until all topics have answered, or until the slow ones have had their time. */
+async function settledWithin(joins: readonly Promise<void>[], ms: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)))
+  await Promise.race([Promise.all(joins), late])
+  clearTimeout(timer)
 }
 
 /** Written by hand: the messages are JSON text already. */

@@ -1,0 +1,103 @@
+import type { FastifyReply } from 'fastify'
+import { afterEach, describe, expect, it } from 'vitest'
+import { ofType, openShop, poll, type Shop } from './shop.ts'
+
+let shop: Shop
+/** Ends what hangs. */
+let release: () => void
+afterEach(async () => {
+  release()
+  await shop.app.close()
+})
+
+/** A shop with endpoints that hang, fail, or answer, as a test says. */
+async function open(): Promise<void> {
+  const hanging = new Promise<void>((resolve) => (release = resolve))
+  shop = await openShop({ loadTimeoutMs: 60_000 }, (app) => {
+    app.get('/hangs', { config: { crossfade: { topic: 'hangs', audience: 'public' } } }, async () => {
+      await hanging
+      return { late: true }
+    })
+    app.get(
+      '/weather',
+      { config: { crossfade: { topic: 'weather', audience: 'public' } } },
+      async (_request, reply) => reply.code(weather.status).send({ version: weather.version }) as FastifyReply,
+    )
+  })
+}
+
+const weather = { status: 200, version: 1 }
+
+/** Where a client stands that has applied what it was answered. */
+async function joined(topic: string): Promise<Record<string, object>> {
+  const answer = await poll(shop, { [topic]: {} })
+  const hash = ofType(answer.messages, 'event').at(-1)?.hash
+  return { [topic]: { ...answer.topics[topic], hash } }
+}
+
+describe('one topic of many whose endpoint hangs (R54, D14)', () => {
+  it('keeps no others waiting in a short poll, and is asked for again', async () => {
+    await open()
+    const answer = await poll(shop, { hangs: {}, 'orders/1': {} })
+    expect(ofType(answer.messages, 'event')).toMatchObject([{ topic: 'orders/1', event: 'snapshot' }])
+    expect(ofType(answer.messages, 'error')).toMatchObject([{ topic: 'hangs', code: 'overloaded' }])
+    expect(Object.keys(answer.topics)).toEqual(['orders/1'])
+    release()
+    await expect
+      .poll(async () => ofType((await poll(shop, { hangs: {} })).messages, 'event'))
+      .toMatchObject([{ topic: 'hangs', data: { late: true } }])
+  })
+
+  it('keeps no others waiting in a long poll: what happens to them comes at once', async () => {
+    await open()
+    const topics = await joined('orders/1')
+    const held = poll(shop, { ...topics, hangs: {} }, { wait: 20_000 })
+    await expect.poll(async () => (await shop.app.inject('/crossfade/health')).json()).toMatchObject({ connections: 1 })
+    await shop.putOrder(1, 2)
+    const answer = await held
+    expect(ofType(answer.messages, 'event')).toMatchObject([{ topic: 'orders/1' }])
+    expect(ofType(answer.messages, 'error')).toMatchObject([{ topic: 'hangs', code: 'overloaded' }])
+  })
+
+  it('comes in the same answer when it answers while the poll is held', async () => {
+    await open()
+    const topics = await joined('orders/1')
+    const held = poll(shop, { ...topics, hangs: {} }, { wait: 20_000 })
+    await expect.poll(async () => (await shop.app.inject('/crossfade/health')).json()).toMatchObject({ connections: 1 })
+    release()
+    expect(ofType((await held).messages, 'event')).toMatchObject([{ topic: 'hangs' }])
+  })
+})
+
+describe('a topic that is stale, in polls (R55)', () => {
+  /** The topic is loaded, and its endpoint fails after a change. */
+  async function fail(): Promise<object> {
+    Object.assign(weather, { status: 200, version: 1 })
+    await open()
+    const topics = await joined('weather')
+    weather.status = 503
+    const held = poll(shop, topics, { wait: 20_000 })
+    await expect.poll(async () => (await shop.app.inject('/crossfade/health')).json()).toMatchObject({ connections: 1 })
+    shop.app.crossfade.invalidate('weather')
+    expect((await held).messages).toMatchObject([{ type: 'stale', topic: 'weather', reason: 'endpoint_failed' }])
+    return topics
+  }
+
+  const known = (topics: object): object =>
+    Object.fromEntries(Object.entries(topics).map(([topic, position]) => [topic, { ...position, stale: true }]))
+
+  it('is told at once to a client that does not know it, and named in each answer to one that does', async () => {
+    const topics = await fail()
+    expect((await poll(shop, topics, { wait: 20_000 })).messages).toMatchObject([{ type: 'stale' }])
+    const again = await poll(shop, known(topics), { wait: 50 })
+    expect(again.messages).toMatchObject([{ type: 'stale', topic: 'weather' }])
+  })
+
+  it('is told to be fresh while a poll is held, and at once to a client that did not hear it', async () => {
+    const topics = await fail()
+    const held = poll(shop, known(topics), { wait: 20_000 })
+    weather.status = 200
+    expect((await held).messages).toMatchObject([{ type: 'fresh', topic: 'weather' }])
+    expect((await poll(shop, known(topics), { wait: 20_000 })).messages).toMatchObject([{ type: 'fresh' }])
+  })
+})
