@@ -10,6 +10,9 @@ const shared = {
   environments: { __vitest__: { resolve: { conditions: [source, ...defaultServerConditions] } } },
 }
 
+/** On a busy machine everything takes longer, and is right all the same. */
+const patience = { testTimeout: 60_000, hookTimeout: 60_000, expect: { poll: { timeout: 10_000 } } }
+
 export default defineConfig({
   test: {
     // Tests wait for timers, processes and a database more than they compute, and vitest leaves one core to others.
@@ -20,6 +23,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['packages/{protocol,client,server,testkit}/test/**/*.test.ts'],
+          ...patience,
         },
       },
       {
@@ -28,8 +32,7 @@ export default defineConfig({
           name: 'integration',
           include: ['packages/changefeed/test/**/*.test.ts', 'apps/*/test/**/*.test.ts', 'test/*.test.ts'],
           globalSetup: ['test/postgres.ts', 'test/browser.ts'],
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          ...patience,
         },
       },
     ],
