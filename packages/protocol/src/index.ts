@@ -10,7 +10,7 @@ export {
   type WireErrorCode,
 } from './codes.ts'
 export { closeCodes, closeRule, type CloseName, type CloseRetry, type CloseRule } from './close-codes.ts'
-export { defaultBase, headerName, paths, protocolVersion, subprotocol } from './names.ts'
+export { defaultBase, headerName, paths, protocolVersion, skippedHeaderName, subprotocol } from './names.ts'
 export { defaultLimits, type LimitName } from './limits.ts'
 export { formatCursor, isUpTo, newEpoch, parseCursor, type CursorParts } from './cursor.ts'
 export { canonicalJson } from './canonical-json.ts'

@@ -7,6 +7,9 @@ export const subprotocol = 'crossfade.v1'
 /** The response header by which an endpoint says that it can be pushed (R10). */
 export const headerName = 'Crossfade'
 
+/** The response header by which a server in development says why an answer is nobody's topic (R10). */
+export const skippedHeaderName = 'Crossfade-Skipped'
+
 /** Where the server is mounted unless it says otherwise. */
 export const defaultBase = '/crossfade'
 

@@ -5,6 +5,7 @@ import {
   defaultBase,
   headerName,
   paths,
+  skippedHeaderName,
   stages,
   staleReasons,
   subprotocol,
@@ -61,6 +62,7 @@ describe('PROTOCOL.md', () => {
       ...staleReasons.map((reason) => `\`${reason}\``),
       subprotocol,
       headerName,
+      skippedHeaderName,
       `\`${defaultBase}\``,
     ]
     expect(words.filter((word) => !protocol.includes(word))).toEqual([])

@@ -13,6 +13,7 @@ import { EndpointRunner } from './endpoints/endpoint-runner.ts'
 import type { TopicRegistry } from './endpoints/registry.ts'
 import { RunDiagnosis, serviceName } from './endpoints/run-diagnosis.ts'
 import { RunLog } from './endpoints/run-log.ts'
+import { Skips } from './endpoints/skips.ts'
 import { Authenticator } from './identity/authenticator.ts'
 import { limitsOf } from './limits.ts'
 import type { ResolvedOptions } from './options.ts'
@@ -37,6 +38,13 @@ export function assemble(
   const runLog = new RunLog(app.log)
   const diagnosis = new RunDiagnosis(runner, app.log)
   const report = (error: unknown, context: string): void => app.log.error(error, `crossfade: ${context} failed`)
+  const skips = new Skips(
+    {
+      warn: (message) => app.log.warn(`crossfade: ${message}`),
+      error: (message) => app.log.error(`crossfade: ${message}`),
+    },
+    options.diagnostics,
+  )
   const cycle = new FlushCycle(report)
   const rate = new RequestRate(limits.messagesPerSecond, limits.messageBurst)
   const hub = new Hub(
@@ -97,6 +105,7 @@ export function assemble(
       topics: new TopicCounter(limits.maxTopicsPerPrincipal),
       report,
       service,
+      skips,
       spreadMs,
       charge: (identity) => rate.acquire(identity),
     },
@@ -114,6 +123,7 @@ export function assemble(
     rotateMs: options.rotateMs,
     expiryGraceMs: options.expiryGraceMs,
     warn: (message) => app.log.warn(message),
+    skips,
   }
   const wrapper = new EndpointWrapper(context, registry)
   return { context, wrapper }

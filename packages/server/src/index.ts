@@ -8,6 +8,7 @@ export type { CrossfadeOptions } from './options.ts'
 export type { Crossfade, PublishOptions } from './crossfade.ts'
 export type {
   Audience,
+  Group,
   LogTopicOptions,
   RouteOptions,
   StandaloneLogOptions,
@@ -15,7 +16,7 @@ export type {
   ValueTopicOptions,
 } from './endpoints/definition.ts'
 export type { Authenticate } from './identity/authenticator.ts'
-export type { Headers, Principal } from './identity/principal.ts'
+export type { ClaimName, Claims, Headers, Principal } from './identity/principal.ts'
 export type { Limits } from './limits.ts'
 export type { OperatorCheck } from './transports/operator.ts'
 export type { FeatureRollout, RolloutStore } from './rollout/rollout.ts'

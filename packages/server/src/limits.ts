@@ -1,4 +1,5 @@
 import { CrossfadeError, defaultLimits } from '@crossfade/protocol'
+import { suggestion } from './configuration/nearest.ts'
 
 /** The limits of PROTOCOL §8; each is refused with its own code. */
 export type Limits = { readonly [name in keyof typeof defaultLimits]: number }
@@ -13,7 +14,7 @@ export function limitsOf(given: Partial<Limits> = {}): Limits {
     if (!(name in defaultLimits)) {
       throw new CrossfadeError(
         'invalid_options',
-        `"${name}" is no limit. Limits are ${Object.keys(defaultLimits).join(', ')}.`,
+        `"${name}" is no limit. ${suggestion(name, Object.keys(defaultLimits))}`,
       )
     }
     if (typeof value !== 'number' || !(value > 0)) {

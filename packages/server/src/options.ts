@@ -3,6 +3,7 @@ import { CrossfadeError, defaultBase, type Rollout } from '@crossfade/protocol'
 import type { Broker } from './brokers/broker.ts'
 import type { Authenticate } from './identity/authenticator.ts'
 import type { Limits } from './limits.ts'
+import { checkOptions } from './option-checks.ts'
 import type { OperatorCheck } from './transports/operator.ts'
 
 /** Options of the Crossfade plugin. All have defaults that work for one process. */
@@ -42,6 +43,11 @@ export interface CrossfadeOptions {
   expiryGraceMs?: number
   /** How long an SSE stream lives, ms, ± 20 % (R26). Default 10 minutes. */
   rotateMs?: number
+  /**
+   * Whether an answer of a wrapped route that is no topic says why, in a `Crossfade-Skipped` header, and the log tells each reason once
+   * per route. It names parameters and routes, so it is for development. Default: unless `NODE_ENV` is `production`.
+   */
+  diagnostics?: boolean
 }
 
 /** The options with defaults filled in. */
@@ -55,10 +61,12 @@ export interface ResolvedOptions extends CrossfadeOptions {
   readonly maxReauthorizations: number
   readonly expiryGraceMs: number
   readonly rotateMs: number
+  readonly diagnostics: boolean
 }
 
 /** @throws CrossfadeError `invalid_options` */
 export function resolveOptions(options: CrossfadeOptions): ResolvedOptions {
+  checkOptions(options)
   const base = options.base ?? defaultBase
   if (!/^(?:\/[A-Za-z0-9._~-]+)+$/.test(base)) {
     throw new CrossfadeError(
@@ -77,5 +85,6 @@ export function resolveOptions(options: CrossfadeOptions): ResolvedOptions {
     maxReauthorizations: options.maxReauthorizations ?? 8,
     expiryGraceMs: options.expiryGraceMs ?? 25_000,
     rotateMs: options.rotateMs ?? 600_000,
+    diagnostics: options.diagnostics ?? process.env['NODE_ENV'] !== 'production',
   }
 }

@@ -10,6 +10,7 @@ import { resolveOptions, type CrossfadeOptions } from './options.ts'
 import { spreadOf } from './rollout/spread.ts'
 import { stageMessage } from './rollout/stage-messages.ts'
 import { dispose, drain } from './shutdown.ts'
+import { installStartChecks } from './start-checks.ts'
 import { ChangeRouter } from './topics/change-router.ts'
 import { isUnder } from './transports/base-path.ts'
 import { mount } from './transports/mount.ts'
@@ -39,6 +40,7 @@ async function plugin(app: FastifyInstance, given: CrossfadeOptions): Promise<vo
   const answers = new OpenAnswers()
   upgrades.install()
   wrapper.install(app)
+  installStartChecks(app, registry, options)
   await app.register((scope) => mount(scope, context, { ...options, upgrades, answers }), { prefix: options.base })
 
   rollout.onChange((feature) => connections.announce(stageMessage(feature, spreadOf(connections.size))))

@@ -3,6 +3,8 @@ import { refusalOf, type Access } from '../access/access.ts'
 import { Turns } from '../access/turns.ts'
 import type { Identity } from '../identity/principal.ts'
 import { RunError } from '../endpoints/verdict.ts'
+import { UnusableGroup } from '../endpoints/group.ts'
+import type { Skips } from '../endpoints/skips.ts'
 import type { Hub } from '../topics/hub.ts'
 import { topicKey, type TopicAddress } from '../endpoints/topic-address.ts'
 import { LogTopic } from '../topics/log-topic.ts'
@@ -26,6 +28,7 @@ export interface SessionPorts {
   readonly charge: (identity: Identity) => void
   /** Within which time all clients are to do what they all do now, ms, so that they do not do it at once (F19). */
   readonly spreadMs: () => number
+  readonly skips: Skips
 }
 
 /** A `subscribe` message, or one entry of a poll's or stream's `topics`. */
@@ -85,7 +88,7 @@ export class Session {
       if (topic) this.#ports.access.unwatch(topic.address, subscription)
       subscription.identity = identity
       if (!topic) continue
-      if (belongsTo(topic.address, identity)) this.#ports.access.watch(topic.address, subscription)
+      if (this.#belongsTo(topic.address, identity)) this.#ports.access.watch(topic.address, subscription)
       else subscription.end('forbidden', notYours(subscription.name))
     }
   }
@@ -117,6 +120,7 @@ export class Session {
 
   /** Tells a refusal of this topic or message; the connection goes on. */
   refuse(error: unknown, topic?: string, id?: string): void {
+    if (error instanceof UnusableGroup) this.#ports.skips.mistake(error.definition, error.detail)
     if (!(error instanceof CrossfadeError)) this.#ports.report(error, `subscription to ${topic ?? 'a topic'}`)
     const code: ErrorCode = error instanceof CrossfadeError ? error.code : 'server_error'
     const message = error instanceof CrossfadeError ? messageOf(error, topic) : 'The server failed. Try again later.'
@@ -157,7 +161,7 @@ export class Session {
       await this.#joins.run(() => admitTo(topic, subscription.identity, this.#ports))
       if (subscription.ended || this.#closed) return
       // The credentials may have been renewed meanwhile.
-      if (!belongsTo(topic.address, subscription.identity))
+      if (!this.#belongsTo(topic.address, subscription.identity))
         throw new CrossfadeError('forbidden', notYours(request.topic))
       subscription.topic = topic
       // Before it gets anything: a revocation while it catches up concerns it, too.
@@ -182,6 +186,16 @@ export class Session {
     }
   }
 
+  #belongsTo(address: TopicAddress, identity: Identity): boolean {
+    try {
+      return topicKey(address.definition, address.name, identity) === address.key
+    } catch (error) {
+      if (!(error instanceof UnusableGroup)) throw error
+      this.#ports.skips.mistake(error.definition, error.detail)
+      return false
+    }
+  }
+
   #drop(subscription: Subscription): void {
     if (subscription.ended) return
     subscription.close()
@@ -202,10 +216,6 @@ function messageOf(error: CrossfadeError, topic: string | undefined): string {
 }
 
 /** Whether these credentials lead to this very answer: another group's, or another language's, is another address. */
-function belongsTo(address: TopicAddress, identity: Identity): boolean {
-  return topicKey(address.definition, address.name, identity) === address.key
-}
-
 function notYours(name: string): string {
   return `With your new credentials "${name}" has another answer. Subscribe again.`
 }

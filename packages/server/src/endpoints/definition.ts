@@ -1,11 +1,19 @@
 import type { ChangeRule } from '@crossfade/changefeed'
-import { CrossfadeError, topicPattern, type TopicKind, type TopicPattern } from '@crossfade/protocol'
+import { CrossfadeError, type TopicKind, type TopicPattern } from '@crossfade/protocol'
 import type { FastifyRequest, RouteOptions as FastifyRouteOptions } from 'fastify'
-import type { Principal } from '../identity/principal.ts'
+import type { ClaimName, Principal } from '../identity/principal.ts'
+import { checkBlock, checkStandaloneLog, fittingPattern } from './block-checks.ts'
 import { runHeadersOf } from './run-headers.ts'
 
-/** Between whom a topic's answer is the same (DESIGN §3.2): all, one principal, or the group that the function names. */
-export type Audience = 'public' | 'principal' | { readonly group: (principal: Principal) => string }
+/** Between whom a topic's answer is the same (DESIGN §3.2): all, one principal, or the members of a group. */
+export type Audience = 'public' | 'principal' | { readonly group: Group }
+
+/**
+ * Which group a principal belongs to: the claims that all of a group have alike, such as `['orgId', 'role']`, or a function that gives
+ * the group's name. A principal without one of the claims, or for whom the name is not a string or a finite number, is empty, or was
+ * made of a missing claim (`"undefined"`, `"null"`, `"NaN"`, `"[object Object]"`), shares nothing and gets no push; the log says why.
+ */
+export type Group = readonly ClaimName[] | ((principal: Principal) => string | number)
 
 /** What value and log topics have in common. */
 export interface TopicOptions {
@@ -104,31 +112,33 @@ export interface TopicDefinition {
  *
  * @param url the route's URL with its prefix.
  * @param constraints of the route: a run must meet them.
- * @throws CrossfadeError `invalid_options` when the topic's parameters and the URL's do not fit each other.
+ * @throws CrossfadeError `invalid_options` when a key is unknown or has a wrong value, or the parameters of the topic, its rules and the
+ *   URL do not fit each other.
  */
 export function routeDefinition(
   url: string,
   options: RouteOptions,
   constraints?: FastifyRouteOptions['constraints'],
 ): TopicDefinition {
-  const text = 'log' in options ? options.log : options.topic
-  const pattern = topicPattern(text)
+  checkBlock(url, options)
+  const kind = isLog(options) ? 'log' : 'value'
+  const text = isLog(options) ? options.log : options.topic
+  const pattern = fittingPattern(`The route ${url}`, text, kind, options.on ?? [])
   requireInvertible(url, pattern, options)
   requirePlainLog(url, options)
-  requireWholeValue(url, options)
   return {
     ...shared(pattern, options),
-    kind: 'log' in options ? 'log' : 'value',
-    audience: 'log' in options ? 'public' : (options.audience ?? 'principal'),
+    kind,
+    audience: isLog(options) ? 'public' : (options.audience ?? 'principal'),
     url,
     params: options.params ?? null,
     query: new Set(options.query),
-    paging: new Set('log' in options ? options.paging : []),
+    paging: new Set(isLog(options) ? options.paging : []),
     vary: (options.vary ?? []).map((name) => name.toLowerCase()),
     authorize: options.authorize ?? null,
     isPublicLog: false,
     runHeaders: runHeadersOf(constraints),
-    ...('log' in options
+    ...(isLog(options)
       ? {
           key: options.key,
           event: options.event ?? 'event',
@@ -148,15 +158,16 @@ export function routeDefinition(
   }
 }
 
-/** @throws CrossfadeError `invalid_options` when nothing says who may subscribe (DESIGN §3.2). */
+/** @throws CrossfadeError `invalid_options` when nothing says who may subscribe (DESIGN §3.2), or an option is unknown or wrong. */
 export function standaloneLogDefinition(text: string, options: StandaloneLogOptions): TopicDefinition {
+  checkStandaloneLog(text, options)
   if (options.public !== true && options.authorize === undefined) {
     throw new CrossfadeError(
       'invalid_options',
       `The log topic "${text}" has no endpoint that could say who may subscribe. Give it authorize: ({ principal, params }) => boolean, or public: true.`,
     )
   }
-  const pattern = topicPattern(text)
+  const pattern = fittingPattern(`The log "${text}"`, text, 'log', options.on ?? [])
   return {
     ...shared(pattern, options),
     kind: 'log',
@@ -185,6 +196,11 @@ function shared(
   return { pattern, feature: options.feature ?? pattern.text, rules: options.on ?? [] }
 }
 
+/** A key that is `undefined` is absent. */
+function isLog(options: RouteOptions): options is LogTopicOptions {
+  return (options as Partial<LogTopicOptions>).log !== undefined
+}
+
 /** The topic must be computable from a request, and the request from the topic. */
 function requireInvertible(url: string, pattern: TopicPattern, options: RouteOptions): void {
   const inUrl = urlParams(url)
@@ -207,20 +223,10 @@ function requireInvertible(url: string, pattern: TopicPattern, options: RouteOpt
 /** Events go to a log by its path alone: a query part would name a log that nothing is ever appended to. */
 function requirePlainLog(url: string, options: RouteOptions): void {
   const first = options.query?.[0]
-  if (!('log' in options) || first === undefined) return
+  if (!isLog(options) || first === undefined) return
   throw new CrossfadeError(
     'invalid_options',
     `The log topic of ${url} has the query parameter "${first}" in its name, but events are told apart by the path only. List it under paging, or make it a :parameter.`,
-  )
-}
-
-/** A page of a value is another value: under the same name each would be taken for the other. */
-function requireWholeValue(url: string, options: RouteOptions): void {
-  const first = 'log' in options ? undefined : (options as { paging?: readonly string[] }).paging?.[0]
-  if (first === undefined) return
-  throw new CrossfadeError(
-    'invalid_options',
-    `The value topic of ${url} has the paging parameter "${first}", but a page is a value of its own. List it under query, or declare a log if the answer is a list that grows.`,
   )
 }
 

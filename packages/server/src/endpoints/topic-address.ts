@@ -1,7 +1,7 @@
-import { topicName, topicQuery } from '@crossfade/protocol'
-import type { FastifyRequest } from 'fastify'
-import type { Identity, Principal } from '../identity/principal.ts'
-import type { Audience, TopicDefinition } from './definition.ts'
+import { topicQuery } from '@crossfade/protocol'
+import type { Identity } from '../identity/principal.ts'
+import type { TopicDefinition } from './definition.ts'
+import { groupKey } from './group.ts'
 
 /** A topic as one client sees it: its name, and the answer that is its own. */
 export interface TopicAddress {
@@ -13,25 +13,6 @@ export interface TopicAddress {
   readonly key: string
   /** The headers on which the answer depends besides the credentials. */
   readonly headers: Readonly<Record<string, string>>
-}
-
-/**
- * The topic's name for a request, or `null` when the request is not the topic (R10).
- *
- * @throws whatever the route's own `params` throws.
- */
-export function topicOfRequest(definition: TopicDefinition, request: FastifyRequest): string | null {
-  const query: Record<string, string> = {}
-  for (const [name, value] of Object.entries(request.query as Record<string, unknown>)) {
-    if (definition.paging.has(name)) continue
-    if (!definition.query.has(name)) return null
-    // Two objects would have the same text, and their requests share an answer.
-    if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean') return null
-    query[name] = String(value)
-  }
-  const given = definition.params ? definition.params(request) : {}
-  const params = { ...(request.params as Record<string, string>), ...given }
-  return topicName(definition.pattern.expand(params), query)
 }
 
 /** The URL of the endpoint that answers for a topic. */
@@ -48,9 +29,10 @@ export function urlOfTopic({ definition, params, name }: TopicAddress): string {
  * The key of a topic in the broker: the name and, where the answer is not the same for all, between whom it is.
  *
  * @returns `null` when the topic needs a principal and there is none.
+ * @throws UnusableGroup when it needs a group and the principal is in none that can be used (D16).
  */
 export function topicKey(definition: TopicDefinition, topic: string, identity: Identity): string | null {
-  const audience = audienceKey(definition.audience, identity.principal)
+  const audience = audienceKey(definition, topic, identity)
   if (audience === null) return null
   // The events of a log are the same for all who may read it: its headers only say who may.
   if (definition.kind === 'log') return topic + audience
@@ -67,11 +49,12 @@ export function varyHeaders(definition: TopicDefinition, identity: Identity): Re
   return Object.fromEntries(given)
 }
 
-function audienceKey(audience: Audience, principal: Principal | null): string | null {
+function audienceKey(definition: TopicDefinition, topic: string, { principal }: Identity): string | null {
+  const { audience } = definition
   if (audience === 'public') return ''
   if (principal === null) return null
   // Quoted, so that no id can look like the key of something else.
   return audience === 'principal'
     ? `\nprincipal=${JSON.stringify(principal.id)}`
-    : `\ngroup=${JSON.stringify(audience.group(principal))}`
+    : `\ngroup=${groupKey(definition, audience.group, topic, principal)}`
 }

@@ -1,5 +1,6 @@
 import { CrossfadeError } from '@crossfade/protocol'
 import { identityOf, type Headers, type Identity, type Principal } from './principal.ts'
+import { requireUsableId } from './usable-id.ts'
 
 /**
  * Tells who sends these headers, as the application's own requests do (R50). `null`: nobody, that is anonymous.
@@ -21,10 +22,11 @@ export class Authenticator {
 
   /**
    * @param ip the client's network address, or `null` where there is none.
-   * @throws CrossfadeError `unauthenticated`
+   * @throws CrossfadeError `unauthenticated`, or `server_error` when `authenticate` gave a principal without an id of its own.
    */
   async identify(headers: Headers, ip: string | null): Promise<Identity> {
     const principal = await this.#principal(headers)
+    if (principal) requireUsableId(principal)
     if (principal?.expiresAt !== undefined && principal.expiresAt <= Date.now()) {
       throw new CrossfadeError('unauthenticated', 'The token has expired. Log in again.')
     }

@@ -1,14 +1,34 @@
 import { createHash } from 'node:crypto'
 
-/** Who a connection or request is authenticated as (PROTOCOL §1). */
-export interface Principal {
+/**
+ * What an application's principals have besides their id, as it declares it:
+ *
+ * ```ts
+ * declare module '@crossfade/server' {
+ *   interface Claims {
+ *     orgId: string
+ *   }
+ * }
+ * ```
+ *
+ * Then `authenticate` must give these claims, and `audience` and `authorize` know them and no others. Default: any claim, of any type.
+ */
+// oxlint-disable-next-line typescript/no-empty-object-type typescript/no-empty-interface
+export interface Claims {}
+
+/** Who a connection or request is authenticated as (PROTOCOL §1), with its claims. */
+export type Principal = {
   /** Stable id of the account. The audience of a `principal` topic. */
   readonly id: string
   /** When the credentials run out, ms since 1970 (R53). Default: never. */
   readonly expiresAt?: number
-  /** Anything else that `audience` and `authorize` functions want to see. */
-  readonly [claim: string]: unknown
-}
+} & Claimed<Claims>
+
+/** Names of what a principal has; any name, where {@link Claims} are not declared. */
+export type ClaimName = NameOf<Claims>
+
+type Claimed<Given> = keyof Given extends never ? { readonly [claim: string]: unknown } : Readonly<Given>
+type NameOf<Given> = keyof Given extends never ? string : 'id' | Extract<keyof Given, string>
 
 /** Request headers, lower-case names, as Node gives them. */
 export type Headers = Readonly<Record<string, string | string[] | undefined>>

@@ -14,6 +14,7 @@ import type { RpcRegistry } from '../rpc/rpc-registry.ts'
 import type { EndpointRunner } from '../endpoints/endpoint-runner.ts'
 import type { RunDiagnosis } from '../endpoints/run-diagnosis.ts'
 import type { Service } from '../connections/admit-to.ts'
+import type { Skips } from '../endpoints/skips.ts'
 import type { Hub } from '../topics/hub.ts'
 
 /** What the transports share. */
@@ -42,4 +43,5 @@ export interface TransportContext {
   /** How long before its credentials run out a client is asked for new ones, and how long after it is waited, ms (R53). */
   readonly expiryGraceMs: number
   readonly warn: (message: string) => void
+  readonly skips: Skips
 }

@@ -2,8 +2,11 @@ import { CrossfadeError } from '@crossfade/protocol'
 import type { FastifyRequest } from 'fastify'
 import { addressOf } from '../../connections/client-address.ts'
 import type { TopicDefinition } from '../../endpoints/definition.ts'
+import { UnusableGroup } from '../../endpoints/group.ts'
 import type { TopicRegistry } from '../../endpoints/registry.ts'
-import { topicKey, topicOfRequest, varyHeaders, type TopicAddress } from '../../endpoints/topic-address.ts'
+import { topicOfRequest } from '../../endpoints/request-topic.ts'
+import type { Skipped, Skips } from '../../endpoints/skips.ts'
+import { topicKey, varyHeaders, type TopicAddress } from '../../endpoints/topic-address.ts'
 import type { Authenticator } from '../../identity/authenticator.ts'
 import type { Identity } from '../../identity/principal.ts'
 import { acceptsEventStream, preferredWait } from './preferences.ts'
@@ -14,31 +17,56 @@ export interface FoundTopic {
   readonly identity: Identity
 }
 
+/** What a request is looked up in. */
+export interface Lookup {
+  readonly registry: TopicRegistry
+  readonly authenticator: Authenticator
+  readonly skips: Skips
+}
+
 /**
- * Finds the topic that a request to a wrapped route asks for.
+ * Finds the topic that a request to a wrapped route asks for, or why its answer is nobody's topic: then it stays as it was (R10).
  *
- * @returns `null` when the answer is nobody's topic: then it stays as it was (R10).
  * @throws CrossfadeError `unauthenticated` when bad credentials ask for a stream or a held answer.
  */
 export async function findTopic(
   definition: TopicDefinition,
   request: FastifyRequest,
-  { registry, authenticator }: { readonly registry: TopicRegistry; readonly authenticator: Authenticator },
-): Promise<FoundTopic | null> {
+  { registry, authenticator, skips }: Lookup,
+): Promise<FoundTopic | Skipped> {
+  const topic = topicOfRequest(definition, request)
+  if ('skipped' in topic) return topic
+  const { name, foreign } = topic
+  if (foreign !== null)
+    skips.mistake(definition, `params gives "${foreign}", which the topic "${definition.pattern.text}" has not.`)
+  const resolved = registry.resolve(name)
+  // A name that is another route's topic ("orders/late" of "orders/:id") is that route's to answer.
+  if (resolved?.definition !== definition) {
+    const owner = resolved?.definition.url ?? resolved?.definition.pattern.text ?? 'no route'
+    return { skipped: `the name ${JSON.stringify(name)} is a topic of ${owner}` }
+  }
+  const identity = await identityFor(request, authenticator)
+  if ('skipped' in identity) return identity
   try {
-    const name = topicOfRequest(definition, request)
-    if (name === null) return null
-    const identity = await authenticator.identify(request.headers, addressOf(request))
     const key = topicKey(definition, name, identity)
-    const resolved = registry.resolve(name)
-    // A name that is another route's topic ("orders/late" of "orders/:id") is that route's to answer.
-    if (key === null || resolved?.definition !== definition) return null
+    if (key === null) return { skipped: 'nobody is logged in, and the answer is not public' }
     return { address: { ...resolved, name, key, headers: varyHeaders(definition, identity) }, identity }
   } catch (error) {
+    if (!(error instanceof UnusableGroup)) throw error
+    return { skipped: 'the group of this principal cannot be told', detail: error.detail, isMistake: true }
+  }
+}
+
+async function identityFor(request: FastifyRequest, authenticator: Authenticator): Promise<Identity | Skipped> {
+  try {
+    return await authenticator.identify(request.headers, addressOf(request))
+  } catch (error) {
+    const { cause, message } = error as Error
+    if (!(error instanceof CrossfadeError) || error.code !== 'unauthenticated')
+      return { skipped: 'authenticate gave no principal that can be used', detail: message, isMistake: true }
     // A bad token is told to a client that wants more than the endpoint's own answer; a plain request is the endpoint's to judge (R50).
-    if (error instanceof CrossfadeError && error.code === 'unauthenticated' && wantsMore(request)) throw error
-    // No topic can be made of this request; the endpoint answers it as it always did.
-    return null
+    if (wantsMore(request)) throw error
+    return { skipped: 'authenticate threw', detail: cause instanceof Error ? cause.message : message }
   }
 }
 

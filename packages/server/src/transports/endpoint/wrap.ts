@@ -10,6 +10,8 @@ import type { TransportContext } from '../context.ts'
 import { sendProblem } from '../problem.ts'
 import { advertise, conditional, sayHeld } from './decorate.ts'
 import { findTopic, type FoundTopic } from './find.ts'
+import { declareWrapped } from '../../declared-routes.ts'
+import type { Skipped } from '../../endpoints/skips.ts'
 import { answerHeld } from './hold.ts'
 import { hashOfBody } from './observe.ts'
 import { acceptsEventStream, preferredWait } from './preferences.ts'
@@ -42,6 +44,8 @@ export class EndpointWrapper {
   readonly #wrapped = new WeakMap<FastifyRequest, Wrapped>()
   readonly #definitions = new WeakMap<RouteOptions, TopicDefinition>()
   readonly #warned = new Set<TopicDefinition>()
+  /** Requests that got as far as the handler, or have their answer from here. */
+  readonly #judged = new WeakSet<FastifyRequest>()
 
   constructor(context: TransportContext, registry: TopicRegistry) {
     this.#context = context
@@ -64,43 +68,53 @@ export class EndpointWrapper {
   #wrap(route: FastifyRoute): void {
     const options = route.config?.crossfade
     if (options === undefined) return
-    if (route.method === 'HEAD') return this.#wrapHead(route, options)
-    if (route.method !== 'GET') {
+    const known = route.method === 'HEAD' ? this.#definitions.get(options) : undefined
+    if (known !== undefined) return this.#wrapHead(route, known)
+    if (String(route.method) !== 'GET') {
       throw new CrossfadeError(
         'invalid_options',
-        `The route ${String(route.method)} ${route.url} has config.crossfade, but only GET routes can be topics.`,
+        `The route ${String(route.method)} ${route.url} has config.crossfade, but only GET routes can be topics. Give it to the GET route alone.`,
       )
     }
     const definition = routeDefinition(route.url, options, route.constraints)
-    this.#definitions.set(options, definition)
     this.#registry.add(definition)
+    this.#definitions.set(options, definition)
+    declareWrapped(route)
     this.#context.rollout.declare(definition.feature)
     route.preHandler = [...listOf(route.preHandler), this.#before(definition)]
-    route.onSend = [this.#keepBody, ...listOf(route.onSend), this.#after]
+    route.onSend = [this.#keepBody, ...listOf(route.onSend), this.#after(definition)]
   }
 
   /** The `HEAD` that Fastify makes of a `GET` answers with the same headers (RFC 9110 §9.3.2), at once. */
-  #wrapHead(route: FastifyRoute, options: RouteOptions): void {
-    const definition = this.#definitions.get(options)
-    if (definition === undefined) return
+  #wrapHead(route: FastifyRoute, definition: TopicDefinition): void {
+    declareWrapped(route)
     route.preHandler = [...listOf(route.preHandler), this.#before(definition)]
-    route.onSend = [this.#keepBody, ...listOf(route.onSend), this.#after]
+    route.onSend = [this.#keepBody, ...listOf(route.onSend), this.#after(definition)]
   }
 
   /** After the application's own hooks: the client may be here, and its parameters are valid. */
   #before(definition: TopicDefinition) {
     return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | void> => {
-      const { authenticator, runner } = this.#context
+      const { authenticator, runner, skips } = this.#context
+      this.#judged.add(request)
       try {
-        const found = await findTopic(definition, request, { registry: this.#registry, authenticator })
-        if (request.crossfade !== null) return runner.note(request, found?.address.key ?? null)
-        if (found === null) return
+        const found = await findTopic(definition, request, { registry: this.#registry, authenticator, skips })
+        if (request.crossfade !== null) return runner.note(request, 'skipped' in found ? null : found.address.key)
+        if ('skipped' in found) return this.#skip(definition, found, reply)
         return await this.#serve(found, request, reply)
       } catch (error) {
         if (error instanceof CrossfadeError) return sendProblem(error, request, reply)
         throw error
       }
     }
+  }
+
+  /** The answer is nobody's topic, and stays as it is; in development it says why. */
+  #skip(definition: TopicDefinition, skipped: Skipped, reply: FastifyReply): void {
+    const { skips } = this.#context
+    skips.tell(definition, skipped)
+    const header = skips.headerFor(skipped)
+    if (header !== null) void reply.header(...header)
   }
 
   /** @returns the reply when the answer was given here; else the handler gives it. */
@@ -146,36 +160,61 @@ export class EndpointWrapper {
     access.granted(address, identity, since)
   }
 
-  readonly #after = async (request: FastifyRequest, reply: FastifyReply, payload: unknown): Promise<unknown> => {
-    const wrapped = this.#wrapped.get(request)
-    if (wrapped === undefined) return payload
+  #after(definition: TopicDefinition) {
+    return async (request: FastifyRequest, reply: FastifyReply, payload: unknown): Promise<unknown> => {
+      const wrapped = this.#wrapped.get(request)
+      const body = typeof payload === 'string' ? payload : wrapped?.body
+      if (wrapped === undefined) {
+        // A hook of the application answered before the handler, and before it was asked whose topic this is.
+        if (!this.#judged.has(request) && request.crossfade === null)
+          this.#skip(definition, unfit(reply, body) ?? { skipped: 'a hook answered before the handler' }, reply)
+        return payload
+      }
+      const skipped = unfit(reply, body) ?? this.#private(definition, reply)
+      if (skipped === null && body !== undefined) return this.#decorate(wrapped, body, request, reply, payload)
+      this.#context.hub.discard(wrapped.topic)
+      if (skipped !== null) this.#skip(definition, skipped, reply)
+      return payload
+    }
+  }
+
+  #private(definition: TopicDefinition, reply: FastifyReply): Skipped | null {
+    if (definition.audience !== 'public' || definition.kind === 'log') return null
+    const reason = privateReason(reply.getHeaders())
+    if (reason === null) return null
+    this.warnPrivate(definition, reason)
+    return { skipped: `the route is public, and its answer looks private: ${reason}` }
+  }
+
+  /** Why push is not promised although the answer is a topic's. */
+  #withheld({ address }: LiveTopic): Skipped | null {
+    const { diagnosis, hub } = this.#context
+    if (diagnosis.isWithheld(address.definition)) return { skipped: 'the route refuses the server, which runs it' }
+    return hub.isUnshared(address) ? { skipped: 'its clients got different answers, and it is shared no more' } : null
+  }
+
+  #decorate(wrapped: Wrapped, body: string, request: FastifyRequest, reply: FastifyReply, payload: unknown): unknown {
     const { topic } = wrapped
     const { definition } = topic.address
-    const body = typeof payload === 'string' ? payload : wrapped.body
-    if (
-      reply.statusCode < 200 ||
-      reply.statusCode > 299 ||
-      body === undefined ||
-      !isJson(reply.getHeader('content-type'))
-    ) {
-      this.#context.hub.discard(topic)
-      return payload
-    }
-    const reason =
-      definition.audience === 'public' && definition.kind === 'value' ? privateReason(reply.getHeaders()) : null
-    if (reason !== null) {
-      this.warnPrivate(definition, reason)
-      this.#context.hub.discard(topic)
-      return payload
-    }
     this.#learn(wrapped, request)
-    if (this.#context.diagnosis.isWithheld(definition) || this.#context.hub.isUnshared(topic.address)) return payload
-    const hash = hashOfBody(topic, wrapped.cursor, body)
-    if (hash === null) return payload
+    const withheld = this.#withheld(topic)
+    const hash = withheld === null ? hashOfBody(topic, wrapped.cursor, body) : null
+    if (hash === null) {
+      this.#skip(definition, withheld ?? { skipped: 'the body is not JSON' }, reply)
+      return payload
+    }
     advertise(this.#context, reply, topic, { cursor: wrapped.cursor, hash, principal: wrapped.identity.principal })
     if (wrapped.waitMs !== null) sayHeld(reply, wrapped.waitMs)
     return conditional(request, reply, hash, payload)
   }
+}
+
+/** Why an answer cannot be a topic's value or page (R10). */
+function unfit(reply: FastifyReply, body: string | undefined): Skipped | null {
+  if (reply.statusCode < 200 || reply.statusCode > 299) return { skipped: `status ${reply.statusCode}` }
+  const contentType = reply.getHeader('content-type')
+  if (!isJson(contentType)) return { skipped: `not JSON: ${String(contentType ?? 'no Content-Type')}` }
+  return body === undefined ? { skipped: 'the body is no text' } : null
 }
 
 function listOf<T>(hooks: T | T[] | undefined): T[] {

@@ -1,0 +1,68 @@
+import type { ChangeRule } from '@crossfade/changefeed'
+import type { TopicKind, TopicPattern } from '@crossfade/protocol'
+import { isPlainObject } from '../configuration/check.ts'
+import { suggestion } from '../configuration/nearest.ts'
+
+/** What is wrong with the parameters that a rule gives, as far as it is known before the first row. */
+export function ruleProblems(rule: ChangeRule, pattern: TopicPattern, kind: TopicKind): string[] {
+  const names = namesOf(rule)
+  return names === null ? [] : parameterProblems(rule, names, pattern, kind)
+}
+
+/**
+ * What is wrong with parameters of these names. A log topic needs all of its own, as an event belongs to one topic. For a value topic fewer
+ * will do: all topics that have these load again.
+ */
+export function parameterProblems(
+  rule: ChangeRule,
+  names: readonly string[],
+  pattern: TopicPattern,
+  kind: TopicKind,
+): string[] {
+  const table = tableOf(rule)
+  const foreign = names
+    .filter((name) => !pattern.params.includes(name))
+    .map((name) =>
+      pattern.params.length === 0
+        ? `The rule for ${table} gives the parameter "${name}", and the topic "${pattern.text}" has none. Leave it out, or add :${name} to the topic.`
+        : `The rule for ${table} gives the parameter "${name}", which the topic "${pattern.text}" has not. ${suggestion(name, pattern.params)}`,
+    )
+  const missing = kind === 'log' ? missingOf(names, pattern) : []
+  return [
+    ...foreign,
+    ...missing.map(
+      (name) =>
+        `The rule for ${table} gives no "${name}", which the log "${pattern.text}" needs: its events would belong to no topic. Give it (row) => ({ ${name}: … }).`,
+    ),
+  ]
+}
+
+/** Says of a rule that gives fewer parameters than its value topic has what that means; `null` when it gives all, or nobody knows yet. */
+export function coarseRule(rule: ChangeRule, pattern: TopicPattern): string | null {
+  const names = namesOf(rule)
+  const missing = names === null ? [] : missingOf(names, pattern)
+  if (missing.length === 0) return null
+  const which = names?.length === 0 ? 'every live topic' : 'every live topic with the same other parameters'
+  return `each change of ${tableOf(rule)} loads ${which} of "${pattern.text}" again, because its rule gives no "${missing.join('", "')}"`
+}
+
+function missingOf(names: readonly string[], { params }: TopicPattern): string[] {
+  return params.filter((name) => !names.includes(name))
+}
+
+export function tableOf({ table }: ChangeRule): string {
+  return `${table.schema}.${table.name}`
+}
+
+/** A rule that does not say is run on a row whose every column is empty text. What fails at that is known with the first row. */
+function namesOf(rule: ChangeRule): readonly string[] | null {
+  if (rule.names !== undefined) return rule.names
+  try {
+    const given: unknown = rule.params(
+      new Proxy({}, { get: (_, column) => (typeof column === 'string' ? '' : undefined) }),
+    )
+    return isPlainObject(given) ? Object.keys(given) : null
+  } catch {
+    return null
+  }
+}

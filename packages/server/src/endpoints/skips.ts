@@ -1,0 +1,71 @@
+import { skippedHeaderName } from '@crossfade/protocol'
+import type { TopicDefinition } from './definition.ts'
+
+/** Why a request or an answer of a wrapped route is nobody's topic (R10). */
+export interface Skipped {
+  /** For developers, in a header and in the log: short, and without anything of the answer. */
+  readonly skipped: string
+  /** What only the log may say, such as the message of an error. */
+  readonly detail?: string
+  /** The declaration is wrong, or it meets what it cannot handle: told in production, too. */
+  readonly isMistake?: true
+}
+
+/** Who hears of skipped answers. */
+export interface SkipLog {
+  warn(message: string): void
+  error(message: string): void
+}
+
+/** Reasons hold names that clients make up: so many are told of one route. */
+const maxToldPerRoute = 50
+const maxHeaderLength = 200
+
+/** Tells why answers are no topics: each reason once per route in the log, and in development with each answer. */
+export class Skips {
+  readonly #log: SkipLog
+  readonly #diagnostics: boolean
+  readonly #told = new Map<TopicDefinition, Set<string>>()
+
+  /** @param diagnostics whether answers carry the header, and the log tells what is no mistake of the declaration. */
+  constructor(log: SkipLog, diagnostics: boolean) {
+    this.#log = log
+    this.#diagnostics = diagnostics
+  }
+
+  /** The response header for a skipped answer, or `null` in production. */
+  headerFor({ skipped }: Skipped): readonly [name: string, value: string] | null {
+    return this.#diagnostics ? [skippedHeaderName, headerText(skipped)] : null
+  }
+
+  /** Says the reason in the log, the first time that it is met on this route. */
+  tell(definition: TopicDefinition, { skipped, detail, isMistake }: Skipped): void {
+    const text = detail === undefined ? skipped : `${skipped}: ${detail}`
+    const message = `${nameOf(definition)} answers without a Crossfade header: ${text}`
+    if (isMistake === true) this.#once(definition, detail ?? skipped, () => this.#log.error(message))
+    else if (this.#diagnostics) this.#once(definition, skipped, () => this.#log.warn(message))
+  }
+
+  /** Says once of a route that its declaration is wrong, although its answers are topics. */
+  mistake(definition: TopicDefinition, text: string): void {
+    this.#once(definition, text, () => this.#log.error(`${nameOf(definition)}: ${text}`))
+  }
+
+  #once(definition: TopicDefinition, reason: string, tell: () => void): void {
+    const told = this.#told.get(definition) ?? new Set<string>()
+    this.#told.set(definition, told)
+    if (told.has(reason) || told.size >= maxToldPerRoute) return
+    told.add(reason)
+    tell()
+  }
+}
+
+function nameOf({ url, pattern }: TopicDefinition): string {
+  return url === null ? `The log "${pattern.text}"` : `The route ${url}`
+}
+
+/** Visible ASCII only, so that no name of a parameter can begin a header of its own. */
+function headerText(text: string): string {
+  const safe = text.replaceAll(/[^\x20-\x7e]/g, '?')
+  return safe.length > maxHeaderLength ? `${safe.slice(0, maxHeaderLength - 3)}...` : safe
+}

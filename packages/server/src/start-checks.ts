@@ -1,0 +1,71 @@
+import { CrossfadeError } from '@crossfade/protocol'
+import type { FastifyInstance } from 'fastify'
+import { suggestion } from './configuration/nearest.ts'
+import { isWrappedBlock, unwrappedRoutes } from './declared-routes.ts'
+import type { TopicRegistry } from './endpoints/registry.ts'
+import { coarseRule } from './endpoints/rule-parameters.ts'
+import type { CrossfadeOptions } from './options.ts'
+
+const missed =
+  'was declared before the plugin had loaded, or outside of the context in which it is registered, and is not wrapped. Write "await app.register(crossfade, …)" before the routes, in their context or in one around it.'
+
+/** Checks, when all routes are known, what no route shows alone. Mistakes end the start; what may be meant is told. */
+export function installStartChecks(app: FastifyInstance, registry: TopicRegistry, options: CrossfadeOptions): void {
+  app.addHook('onReady', async () => {
+    requireWrapped(app)
+    requireAuthenticate(registry, options)
+    warnOfUnknownFeatures(app, registry, options)
+    for (const { rules, pattern } of registry.all()) {
+      for (const coarse of rules.map((rule) => coarseRule(rule, pattern)))
+        if (coarse !== null) app.log.info(`crossfade: ${coarse}`)
+    }
+  })
+  if (unwrappedRoutes(app) === null) tellAtFirstRequest(app)
+}
+
+function requireWrapped(app: FastifyInstance): void {
+  const routes = unwrappedRoutes(app) ?? []
+  if (routes.length === 0) return
+  throw new CrossfadeError('invalid_options', `The config.crossfade of ${routes.join(', ')} ${missed}`)
+}
+
+/** Nobody has a principal without `authenticate`: such a route would never push, and nobody would know why. */
+function requireAuthenticate(registry: TopicRegistry, { authenticate }: CrossfadeOptions): void {
+  if (authenticate !== undefined) return
+  const personal = registry.all().filter(({ kind, audience }) => kind === 'value' && audience !== 'public')
+  if (personal.length === 0) return
+  const routes = personal.map(
+    ({ url, audience }) => `${url} (audience: ${typeof audience === 'object' ? 'group' : "'principal'"})`,
+  )
+  throw new CrossfadeError(
+    'invalid_options',
+    `The answers of ${routes.join(', ')} are not for everybody, but the plugin has no authenticate that tells who asks. Give it authenticate: ({ headers }) => ({ id: … }), or give the route audience: 'public'. The default audience is 'principal'.`,
+  )
+}
+
+/** One configuration may serve several processes, each with some of the features: this is no error. */
+function warnOfUnknownFeatures(
+  app: FastifyInstance,
+  registry: TopicRegistry,
+  { rollout = {} }: CrossfadeOptions,
+): void {
+  const features = [...new Set(registry.all().map(({ feature }) => feature))]
+  for (const name of Object.keys(rollout)) {
+    if (features.includes(name)) continue
+    app.log.warn(`crossfade: rollout names the feature "${name}", which no route has. ${suggestion(name, features)}`)
+  }
+}
+
+/** Where routes that were declared too early cannot be listed, the first request to one tells of it. */
+function tellAtFirstRequest(app: FastifyInstance): void {
+  const told = new Set<string>()
+  app.addHook('onRequest', async ({ routeOptions }) => {
+    const { config, method, url } = routeOptions
+    const block = config.crossfade
+    if (block === undefined || isWrappedBlock(block)) return
+    const route = `${String(method)} ${url}`
+    if (told.has(route)) return
+    told.add(route)
+    app.log.error(`crossfade: The config.crossfade of ${route} ${missed}`)
+  })
+}
