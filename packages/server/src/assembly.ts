@@ -58,6 +58,7 @@ export function assemble(
           historyMs: limits.historyMs,
         }),
       cycle,
+      report,
       run: (address, as, run) => runner.run(address, as, run),
       service,
       revocationSeq: () => access.revocationSeq(),

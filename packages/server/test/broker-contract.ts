@@ -146,7 +146,7 @@ export function brokerContract(make: () => Promise<BrokerUnderTest> | BrokerUnde
       const log = await broker.open('v', 'value', new Ear())
       await broker.append('v', { kind: 'initial', value: value('one') })
       const { head } = log.state()
-      expect(await broker.append('v', { kind: 'mark' })).toBe(head + 1)
+      expect(await broker.append('v', { kind: 'forget' })).toBe(head + 1)
       expect(log.state()).toMatchObject({ head: head + 1, snapshot: null })
       await broker.append('v', { kind: 'initial', value: value('two') })
       await broker.append('v', { kind: 'initial', value: value('late') })

@@ -222,6 +222,7 @@ describe('a value topic and its source', () => {
     const topic = new ValueTopic(place, {
       broker,
       cycle: new FlushCycle(() => {}),
+      report: () => {},
       service: { headers: {}, ip: null },
       run: async () => {
         await answered

@@ -60,7 +60,7 @@ export type Append =
   /** The first value since the topic became warm: stored at the present head, without a new entry. */
   | { readonly kind: 'initial'; readonly value: Snapshot }
   /** The value changed while nobody needed it: the offset moves on, the value is forgotten. */
-  | { readonly kind: 'mark' }
+  | { readonly kind: 'forget' }
 
 export interface BrokerListener {
   /** Called in offset order for each entry appended after the log was opened. */

@@ -54,7 +54,7 @@ interface MemoryLog {
   snapshot: Snapshot | null
   listeners: Set<BrokerListener>
   /** High-water mark per source: what is at or below it was appended already. */
-  marks: Map<string, string>
+  highWater: Map<string, string>
   usedAt: number
 }
 
@@ -63,7 +63,7 @@ class MemoryBroker implements Broker {
   readonly #logs = new Map<string, MemoryLog>()
   readonly #idempotency = new Map<string, number>()
   /** High-water marks of topics that were dropped: a new topic starts above them. */
-  readonly #droppedMarks = new Map<string, string>()
+  readonly #droppedHighWater = new Map<string, string>()
   readonly #sweeper: NodeJS.Timeout
   #epoch = newEpoch()
   /** No topic that starts anew may reuse an offset of this epoch: it starts above the greatest that was dropped. */
@@ -122,10 +122,10 @@ class MemoryBroker implements Broker {
     for (const [key, log] of this.#logs) {
       if (log.listeners.size === 0) {
         this.#logs.delete(key)
-        this.#keepMarks(log)
+        this.#keepHighWater(log)
         continue
       }
-      Object.assign(log, { ...this.#fresh(log.kind), listeners: log.listeners, marks: log.marks })
+      Object.assign(log, { ...this.#fresh(log.kind), listeners: log.listeners, highWater: log.highWater })
       this.#tellReset(log, reason)
     }
   }
@@ -135,7 +135,7 @@ class MemoryBroker implements Broker {
     this.#droppedHead += 1
     for (const [key, log] of this.#logs) {
       if (log.kind !== 'log' || !isLost(key)) continue
-      this.#mark(log)
+      this.#forget(log)
       this.#tellReset(log, reason)
     }
   }
@@ -149,10 +149,10 @@ class MemoryBroker implements Broker {
     if (append.kind === 'event') return this.#appendEvent(key, log, append)
     if (append.kind === 'value') return this.#appendValue(log, append)
     if (append.kind === 'initial') return this.#storeInitial(log, append.value)
-    return this.#mark(log)
+    return this.#forget(log)
   }
 
-  #mark(log: MemoryLog): number {
+  #forget(log: MemoryLog): number {
     log.head += 1
     log.entries = []
     log.appendedAt = []
@@ -191,9 +191,9 @@ class MemoryBroker implements Broker {
 
   #appendValue(log: MemoryLog, append: Append & { kind: 'value' }): number | null {
     if (append.from) {
-      const mark = log.marks.get(append.from.source)
+      const mark = log.highWater.get(append.from.source)
       if (mark !== undefined && append.from.position < mark) return null
-      log.marks.set(append.from.source, append.from.position)
+      log.highWater.set(append.from.source, append.from.position)
     }
     const patch = append.patch !== null && log.snapshot !== null ? append.patch : null
     log.snapshot = append.value
@@ -209,9 +209,9 @@ class MemoryBroker implements Broker {
 
   /** Moves the topic's high-water mark; false when the position was appended already. */
   #advance(log: MemoryLog, from: SourcePosition): boolean {
-    const mark = log.marks.get(from.source) ?? this.#droppedMarks.get(from.source)
+    const mark = log.highWater.get(from.source) ?? this.#droppedHighWater.get(from.source)
     if (mark !== undefined && from.position <= mark) return false
-    log.marks.set(from.source, from.position)
+    log.highWater.set(from.source, from.position)
     return true
   }
 
@@ -276,7 +276,7 @@ class MemoryBroker implements Broker {
       bytes: 0,
       snapshot: null,
       listeners: new Set(),
-      marks: new Map(),
+      highWater: new Map(),
       usedAt: this.#options.now(),
     }
   }
@@ -293,16 +293,16 @@ class MemoryBroker implements Broker {
   #drop(key: string, log: MemoryLog): void {
     this.#logs.delete(key)
     this.#droppedHead = Math.max(this.#droppedHead, log.head)
-    this.#keepMarks(log)
+    this.#keepHighWater(log)
   }
 
   /** What a log had is not appended again when a feed repeats it. */
-  #keepMarks(log: MemoryLog): void {
+  #keepHighWater(log: MemoryLog): void {
     // Only log topics are exact by position; a value topic's mark says nothing about another topic's events.
     if (log.kind !== 'log') return
-    for (const [source, mark] of log.marks) {
-      const known = this.#droppedMarks.get(source)
-      if (known === undefined || mark > known) this.#droppedMarks.set(source, mark)
+    for (const [source, mark] of log.highWater) {
+      const known = this.#droppedHighWater.get(source)
+      if (known === undefined || mark > known) this.#droppedHighWater.set(source, mark)
     }
   }
 

@@ -20,6 +20,8 @@ import { retryAfterOf, staleReasonOf, ValueLoader, type Loaded, type LoaderPorts
 export interface ValueTopicPorts extends LoaderPorts {
   readonly broker: Broker
   readonly cycle: FlushCycle
+  /** Where unexpected errors are told. */
+  readonly report: (error: unknown, context: string) => void
 }
 
 /** Why a load is wanted: the change's commit time, and its position in the source. */
@@ -100,7 +102,11 @@ export class ValueTopic extends LiveTopic {
     }
     // Nobody needs the value now, but a cursor given by an earlier answer must not seem current.
     this.#missedChanges += 1
-    void this.#ports.broker.append(this.address.key, { kind: 'mark' })
+    this.#ports.broker.append(this.address.key, { kind: 'forget' }).catch((error: unknown) => {
+      // The broker still has the old value: whoever needs it next waits for another.
+      this.#schedule.want()
+      this.#ports.report(error, `to note that "${this.address.name}" has changed`)
+    })
   }
 
   /**
@@ -255,7 +261,7 @@ export class ValueTopic extends LiveTopic {
     if (isGone && definition.audience === 'public') {
       this.endAll('gone', `The endpoint of "${name}" says that it is gone.`)
       // Nobody gets the last value of what is no more.
-      await this.#ports.broker.append(key, { kind: 'mark' })
+      await this.#ports.broker.append(key, { kind: 'forget' })
       return
     }
     this.#setStaleness({ since: this.#staleness?.since ?? Date.now(), reason: staleReasonOf(error) })

@@ -116,9 +116,12 @@ async function nextChange(
     () => {},
   )
   const changed = new Promise<boolean>((resolve) => {
-    const subscriber = watcher(identity, topic.state.head, () => {
-      if (topic instanceof ValueTopic && isCurrent(topic, hold.etag)) return
-      resolve(true)
+    const subscriber = holdSubscriber(identity, topic.state.head, {
+      changed: () => {
+        if (topic instanceof ValueTopic && isCurrent(topic, hold.etag)) return
+        resolve(true)
+      },
+      answer: () => resolve(true),
     })
     topic.attach(subscriber)
     stop.signal.addEventListener('abort', () => {
@@ -135,8 +138,12 @@ async function nextChange(
   }
 }
 
-/** A subscriber that only wants to hear that something happened. */
-function watcher(identity: Identity, offset: number, onChange: () => void): Subscriber {
+/** A subscriber that only wants to hear that something happened: `answer` whatever the client's tag says. */
+function holdSubscriber(
+  identity: Identity,
+  offset: number,
+  { changed, answer }: { readonly changed: () => void; readonly answer: () => void },
+): Subscriber {
   return {
     mode: 'changes',
     paged: false,
@@ -144,11 +151,11 @@ function watcher(identity: Identity, offset: number, onChange: () => void): Subs
     offset,
     needsSnapshot: false,
     congested: () => false,
-    deliver: onChange,
+    deliver: changed,
+    reset: changed,
     // The endpoint itself says what is wrong.
-    stale: onChange,
+    stale: answer,
+    end: answer,
     fresh: () => {},
-    reset: onChange,
-    end: onChange,
   }
 }
