@@ -124,7 +124,8 @@ export async function rejoinValue(subscription: Subscription, topic: ValueTopic)
   const { state } = topic
   if (subscription.epoch !== state.epoch) subscription.reset(state, 'a new epoch began while events were withheld')
   topic.attach(subscription)
-  topic.catchUp(subscription)
+  // A connection that is full gets it when it has drained.
+  if (!subscription.congested()) topic.catchUp(subscription)
 }
 
 /**
