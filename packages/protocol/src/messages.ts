@@ -150,7 +150,7 @@ export interface Failure {
   message: string
 }
 
-/** Server → client: the answer to a `request`, with `result` or `error` (R34). */
+/** Server → client: the answer to a `request` or a `token`, with `result` or `error` (R34, R53). */
 export interface Response {
   type: 'response'
   id: string
@@ -242,6 +242,8 @@ export interface Request {
 export interface Token {
   type: 'token'
   token: string
+  /** With it the token is answered by a `response`: `result: null`, or an `error`. Without it only an `error` message says that it was refused. */
+  id?: string
 }
 
 /** Client → server: answered by a `heartbeat` with the same `n`. */

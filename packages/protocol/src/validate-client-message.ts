@@ -94,8 +94,9 @@ function validateRequest({ id, method }: Request): void {
   if (!isText(method, 1, maxIdChars)) throw wrong('method', `is not a string of 1 to ${maxIdChars} characters`)
 }
 
-function validateToken({ token }: Token): void {
+function validateToken({ token, id }: Token): void {
   assertToken(token)
+  if (id !== undefined) assertId(id)
 }
 
 function validatePing({ n }: Ping): void {

@@ -18,6 +18,7 @@ describe('a good message', () => {
     { type: 'request', id: requestId, method: 'chat.send', params: { text: 'hi' } },
     { type: 'request', id: requestId, method: 'chat.send' },
     { type: 'token', token: 'fresh' },
+    { type: 'token', token: 'fresh', id: 't1' },
     { type: 'ping', n: 0 },
   ])('passes as it is: %j (R33)', (message) => {
     expect(validateClientMessage(message)).toBe(message)
@@ -55,6 +56,8 @@ describe('a message with wrong fields', () => {
     [{ type: 'request', method: 'chat.send' }],
     [{ type: 'token' }],
     [{ type: 'token', token: null }],
+    [{ type: 'token', token: 'fresh', id: '' }],
+    [{ type: 'token', token: 'fresh', id: 7 }],
     [{ type: 'ping' }],
     [{ type: 'ping', n: '1' }],
     [{ type: 'dance' }],

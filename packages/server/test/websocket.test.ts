@@ -62,7 +62,10 @@ describe('a WebSocket connection', () => {
       [(socket) => socket.send({ type: 'subscribe', id: 'a', topic: 'orders/1' }), 4400],
       [(socket) => socket.raw.send(Buffer.from([1, 2, 3])), 1003],
       [(socket) => socket.raw.send('x'.repeat(70_000)), 1009],
+      [(socket) => socket.send({ type: 'hello', protocol: '1' }), 4400],
       [(socket) => socket.send({ type: 'hello', protocol: 1, token: 'wrong' }), 4401],
+      [(socket) => socket.send({ type: 'hello', protocol: 2 }), 4406],
+      [(socket) => socket.send({ type: 'hello', protocol: 1, token: 'x'.repeat(8193) }), 4431],
     ]
     for (const [breach, code] of cases) {
       const socket = await Socket.open(origin)
@@ -158,6 +161,51 @@ describe('a WebSocket connection', () => {
     socket.send({ type: 'ping', n: 8 })
     expect((await socket.next('heartbeat')).n).toBe(8)
     socket.close()
+  })
+
+  it('answers a token that has an id, whether it is taken or not (R53)', async () => {
+    const socket = await Socket.greet(origin, 'ann-token')
+    socket.send(
+      { type: 'token', id: 't1', token: 'ann-new-token' },
+      { type: 'token', id: 't2', token: 'bob-token' },
+      { type: 'token', id: 't3', token: 'wrong' },
+    )
+    expect(await socket.next('response')).toEqual({ type: 'response', id: 't1', result: null })
+    expect(await socket.next('response')).toMatchObject({ id: 't2', error: { code: 'forbidden' } })
+    expect(await socket.next('response')).toMatchObject({ id: 't3', error: { code: 'unauthenticated' } })
+    expect(ofType(socket.messages, 'error')).toEqual([])
+    socket.close()
+  })
+
+  it('judges what comes behind a token in the same frame by that token (R33, R53)', async () => {
+    const vault = await openShop({
+      authenticate: async ({ headers }) => {
+        // Looking at credentials takes its time.
+        await new Promise(setImmediate)
+        return { id: 'ann', mayEnter: headers.authorization === 'Bearer insider' }
+      },
+    })
+    vault.app.crossfade.log('vault/:id', { authorize: ({ principal }) => principal?.['mayEnter'] === true })
+    const socket = await Socket.greet(await vault.listen(), 'outsider')
+    const enter = (id: string) => ({ type: 'subscribe', id, topic: `vault/${id}` })
+    socket.send({ type: 'token', token: 'insider' }, enter('a'), { type: 'token', token: 'outsider' }, enter('b'))
+    expect(await socket.next('subscribed')).toMatchObject({ id: 'a' })
+    expect(await socket.next('error')).toMatchObject({ id: 'b', code: 'forbidden' })
+    await vault.app.close()
+  })
+
+  it('that leaves a ping without an answer for an interval is told so, and closed with 4408 (R27)', async () => {
+    const strict = await openShop({ limits: { heartbeatMs: 50 } })
+    const address = await strict.listen()
+    const living = await Socket.greet(address)
+    const deaf = await Socket.open(address, { autoPong: false })
+    deaf.send({ type: 'hello', protocol: 1 })
+    expect(await deaf.next('bye')).toMatchObject({ code: 4408, retry: 0 })
+    expect((await deaf.closed).code).toBe(4408)
+    living.send({ type: 'ping', n: 5 })
+    await expect.poll(() => ofType(living.messages, 'heartbeat').map(({ n }) => n)).toContain(5)
+    expect(ofType(living.messages, 'bye')).toEqual([])
+    await strict.app.close()
   })
 
   it('resumes after the socket dies without a repeat (R2, R3)', async () => {

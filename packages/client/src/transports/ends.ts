@@ -2,7 +2,7 @@ import type { EndReason, TransportEnd } from './transport.ts'
 
 // The close codes of PROTOCOL §6 that are more than "come back": after a fresh token, and not at all.
 const refreshing = new Set([4401, 4440])
-const final = new Set([1003, 1009, 4400, 4403])
+const final = new Set([1003, 1009, 4400, 4403, 4406, 4431])
 
 /** What a close code or a `bye` means. */
 export function endOf({ code, retry }: { code: number; retry: number | null }): TransportEnd {

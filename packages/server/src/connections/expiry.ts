@@ -1,8 +1,6 @@
 import type { Identity } from '../identity/principal.ts'
+import { runLater } from './long-timer.ts'
 import type { Outlet } from './outlet.ts'
-
-/** The longest delay that a timer takes. */
-const maxTimerMs = 2 ** 31 - 1
 
 /**
  * Ends a connection when its credentials run out and no new token arrived.
@@ -17,19 +15,13 @@ export function expireWith(identity: Identity, graceMs: number, outlet: Outlet, 
   const leftMs = expiresAt - Date.now()
   // Tokens that live shorter than the time ahead are asked for in the middle of their lives, not again and again at their beginning.
   const askMs = Math.max(leftMs - graceMs, leftMs / 2)
-  const ask = setTimeout(
+  const cancelAsk = runLater(
     () => outlet.send({ type: 'error', code: 'token_expiring', message: 'Your token runs out soon. Send a new one.' }),
-    clamp(askMs),
+    askMs,
   )
-  const end = setTimeout(expire, clamp(leftMs + graceMs))
-  ask.unref()
-  end.unref()
+  const cancelEnd = runLater(expire, leftMs + graceMs)
   return () => {
-    clearTimeout(ask)
-    clearTimeout(end)
+    cancelAsk()
+    cancelEnd()
   }
-}
-
-function clamp(ms: number): number {
-  return Math.min(Math.max(0, ms), maxTimerMs)
 }

@@ -1,4 +1,4 @@
-import { assertTopic, CrossfadeError, parseCursor, type ErrorCode } from '@crossfade/protocol'
+import { assertTopic, CrossfadeError, parseCursor, type Failure } from '@crossfade/protocol'
 import { refusalOf, type Access } from '../access/access.ts'
 import { Turns } from '../access/turns.ts'
 import type { Identity } from '../identity/principal.ts'
@@ -120,17 +120,20 @@ export class Session {
 
   /** Tells a refusal of this topic or message; the connection goes on. */
   refuse(error: unknown, topic?: string, id?: string): void {
-    if (error instanceof UnusableGroup) this.#ports.skips.mistake(error.definition, error.detail)
-    if (!(error instanceof CrossfadeError)) this.#ports.report(error, `subscription to ${topic ?? 'a topic'}`)
-    const code: ErrorCode = error instanceof CrossfadeError ? error.code : 'server_error'
-    const message = error instanceof CrossfadeError ? messageOf(error, topic) : 'The server failed. Try again later.'
     this.#outlet.send({
       type: 'error',
-      code,
-      message,
+      ...this.failureOf(error, topic),
       ...(topic === undefined ? {} : { topic }),
       ...(id === undefined ? {} : { id }),
     })
+  }
+
+  /** What the client is told of an error. One that nobody expects is reported and not shown. */
+  failureOf(error: unknown, topic?: string): Failure {
+    if (error instanceof UnusableGroup) this.#ports.skips.mistake(error.definition, error.detail)
+    if (error instanceof CrossfadeError) return { code: error.code, message: messageOf(error, topic) }
+    this.#ports.report(error, `subscription to ${topic ?? 'a topic'}`)
+    return { code: 'server_error', message: 'The server failed. Try again later.' }
   }
 
   #claim(request: SubscribeRequest): Subscription {

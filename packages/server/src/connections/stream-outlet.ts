@@ -26,7 +26,7 @@ export class StreamOutlet implements Outlet, Flushable {
   readonly #maxBytes: number
   #queue: Buffer[] = []
   #queuedBytes = 0
-  /** Bytes of this connection's own messages since the client had last taken all. */
+  /** At most so many bytes of this connection's own messages wait. */
   #ownBytes = 0
   /** Somebody was told that there is no room. */
   #blocked = false
@@ -52,7 +52,8 @@ export class StreamOutlet implements Outlet, Flushable {
   send(message: object): void {
     if (this.#closed) return
     const bytes = this.#port.encode(message)
-    this.#ownBytes += bytes.length
+    // Of what the client has taken nothing waits: own bytes are no more than all that wait.
+    this.#ownBytes = Math.min(this.#ownBytes, this.waitingBytes) + bytes.length
     // Answers to a client that asks and does not read would fill the memory as events would.
     if (this.#ownBytes > this.#maxBytes) this.#port.overflow()
     else this.#push(bytes)
@@ -89,7 +90,6 @@ export class StreamOutlet implements Outlet, Flushable {
     const queue = this.#queue
     if (queue.length === 0 || this.#closed) return
     const { stream } = this.#port
-    if (stream.writableLength === 0) this.#ownBytes = 0
     this.#queue = []
     this.#queuedBytes = 0
     this.lastWriteAt = performance.now()

@@ -7,6 +7,7 @@ import {
   validateClientMessage,
   type ClientHello,
   type ClientMessage,
+  type Token,
 } from '@crossfade/protocol'
 import type { FastifyRequest } from 'fastify'
 import type { RawData, WebSocket } from 'ws'
@@ -24,7 +25,7 @@ import { textFrame } from '../delivery/text-frame.ts'
 /**
  * One WebSocket connection: `connected → (hello) → greeting → open → closed`.
  *
- * Messages of one connection take effect in order (R33): those that come while `hello` is being answered wait for it.
+ * Messages of one connection take effect in order (R33): those that come while a `hello` or a `token` is being looked at wait for it.
  */
 export class WebSocketClient {
   readonly #context: TransportContext
@@ -36,10 +37,9 @@ export class WebSocketClient {
   #cancelExpiry: () => void = () => {}
   #releaseUnknown: () => void = () => {}
   #session: Session | null = null
-  #greeting: ClientMessage[] | null = null
+  /** Behind a `hello` or a `token` that is being looked at; `null`: nothing is. */
+  #waiting: ClientMessage[] | null = null
   #alive = true
-  /** Tokens take effect in the order in which they came (R33). */
-  #renewals: Promise<void> = Promise.resolve()
 
   constructor(context: TransportContext, socket: WebSocket, stream: Duplex, request: FastifyRequest) {
     this.#context = context
@@ -115,14 +115,29 @@ export class WebSocketClient {
   #onMessage(message: ClientMessage): void {
     if (!this.#isOpen) return
     if (!this.#paces()) return
-    if (this.#session !== null) this.#handle(this.#session, message)
-    else if (this.#greeting !== null) this.#greeting.push(message)
+    if (this.#waiting !== null) this.#wait(this.#waiting, message)
+    else if (this.#session !== null) this.#handle(this.#session, message)
     else if (message.type === 'hello') void this.#greet(message)
     else this.#bye(closeCodes.malformed, `The first message must be hello, not ${message.type}.`, null)
   }
 
+  #wait(waiting: ClientMessage[], message: ClientMessage): void {
+    if (waiting.push(message) > this.#context.limits.messageBurst)
+      this.#bye(closeCodes.tooMany, 'Too many messages wait for your credentials to be looked at.', 5_000)
+  }
+
+  /** What waited takes effect, up to the next message that the others must wait for. */
+  #goOn(session: Session): void {
+    const messages = this.#waiting ?? []
+    this.#waiting = null
+    for (const message of messages) {
+      if (this.#waiting === null) this.#handle(session, message)
+      else this.#wait(this.#waiting, message)
+    }
+  }
+
   async #greet(greeting: ClientHello): Promise<void> {
-    this.#greeting = []
+    this.#waiting = []
     const { limits } = this.#context
     try {
       validateClientMessage(greeting)
@@ -162,9 +177,7 @@ export class WebSocketClient {
         beat: (message, idle) => this.#beat(message, idle),
       }),
     )
-    const early = this.#greeting ?? []
-    this.#greeting = null
-    for (const message of early) this.#handle(session, message)
+    this.#goOn(session)
   }
 
   #refuseHello(error: unknown): void {
@@ -173,6 +186,8 @@ export class WebSocketClient {
     if (code === 'unauthenticated') this.#bye(closeCodes.unauthenticated, message, 0)
     else if (code === 'too_fast') this.#bye(closeCodes.tooManyConnections, message, 5_000)
     else if (code === 'server_error') this.#bye(closeCodes.serverError, 'The server failed. Try again later.', 1_000)
+    else if (code === 'unsupported_version') this.#bye(closeCodes.unsupportedVersion, message, null)
+    else if (code === 'too_large') this.#bye(closeCodes.tokenTooLarge, message, null)
     else this.#bye(closeCodes.malformed, message, null)
   }
 
@@ -195,7 +210,7 @@ export class WebSocketClient {
         this.#outlet.send({ type: 'heartbeat', at: Date.now(), n: message.n })
         break
       case 'token':
-        this.#renewals = this.#renewals.then(() => this.#renew(session, message.token))
+        void this.#renew(session, message)
         break
       case 'request':
         void this.#call(session, message)
@@ -207,7 +222,8 @@ export class WebSocketClient {
   }
 
   /** A new token of the same principal replaces the old one; subscriptions go on (R53). */
-  async #renew(session: Session, token: string): Promise<void> {
+  async #renew(session: Session, { token, id }: Token): Promise<void> {
+    this.#waiting = []
     try {
       const identity = await identify(this.#context, this.#request, token)
       if (identity.principal?.id !== session.identity.principal?.id) {
@@ -217,9 +233,12 @@ export class WebSocketClient {
       session.renew(identity)
       // The same token again is no reason to ask for another one at once.
       if (identity.principal?.expiresAt !== before) this.#expireWithIdentity(session)
+      if (id !== undefined) this.#outlet.send({ type: 'response', id, result: null })
     } catch (error) {
-      session.refuse(error)
+      if (id === undefined) session.refuse(error)
+      else this.#outlet.send({ type: 'response', id, error: session.failureOf(error) })
     }
+    this.#goOn(session)
   }
 
   async #call(session: Session, message: ClientMessage & { type: 'request' }): Promise<void> {
@@ -235,10 +254,10 @@ export class WebSocketClient {
     )
   }
 
-  /** A client that does not answer a ping within an interval is gone. */
+  /** A client that does not answer a ping within an interval is gone, as far as anybody can tell (R27). */
   #beat(message: { type: 'heartbeat'; at: number; n: number }, idle: boolean): void {
     if (!this.#alive) {
-      this.#socket.terminate()
+      this.#bye(closeCodes.timeout, 'Your side answered no ping for a whole interval.', 0)
       return
     }
     this.#alive = false
