@@ -123,6 +123,7 @@ export function assemble(
     service,
     rotateMs: options.rotateMs,
     expiryGraceMs: options.expiryGraceMs,
+    loadTimeoutMs: options.loadTimeoutMs,
     warn: (message) => app.log.warn(message),
     skips,
   }

@@ -42,6 +42,8 @@ export interface TransportContext {
   readonly rotateMs: number
   /** How long before its credentials run out a client is asked for new ones, and how long after it is waited, ms (R53). */
   readonly expiryGraceMs: number
+  /** How long an endpoint may take to answer a run, ms. */
+  readonly loadTimeoutMs: number
   readonly warn: (message: string) => void
   readonly skips: Skips
 }

@@ -6,6 +6,7 @@ import type { LiveTopic } from '../../topics/live-topic.ts'
 import type { TransportContext } from '../context.ts'
 import { baseOf } from '../base-path.ts'
 import { noneMatch, varyWith } from './preferences.ts'
+import { discardBody } from './read-body.ts'
 
 /** What an answer says of itself. */
 export interface Advertised {
@@ -57,8 +58,7 @@ export function conditional(request: FastifyRequest, reply: FastifyReply, hash: 
   if (present === undefined) void reply.header('etag', own)
   const given = request.headers['if-none-match']
   if (!noneMatch(given, own) && (present === undefined || !noneMatch(given, String(present)))) return payload
-  if (payload !== null && typeof payload === 'object' && 'destroy' in payload)
-    (payload as { destroy(): void }).destroy()
+  discardBody(payload)
   void reply.code(304).removeHeader('content-length').removeHeader('content-type').removeHeader('content-encoding')
   return null
 }

@@ -23,6 +23,12 @@ export function hashOfBody(topic: LiveTopic, cursor: string, body: string): stri
   }
 }
 
+/** The hash of the body that a client has by its entity tag, as far as the topic knows the tag. */
+export function hashOfTag(topic: LiveTopic, tag: unknown): string | undefined {
+  const isHeld = topic instanceof ValueTopic && topic.tags.some((held) => held === tag)
+  return isHeld ? topic.state.snapshot?.hash : undefined
+}
+
 /** An answer that differs from a settled value at the same cursor: something changed that no rule told. The topic looks again (R8). */
 function reloadOnMismatch(topic: ValueTopic, cursor: string): void {
   if (topic.needed && topic.settled && topic.cursor === cursor) topic.invalidate()

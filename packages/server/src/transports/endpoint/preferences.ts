@@ -34,9 +34,13 @@ function qualityOf(type: string, accept: string): number {
   return 0
 }
 
-/** Adds names to a `Vary` header. */
-export function varyWith(present: unknown, names: readonly string[]): string {
-  const list = typeof present === 'string' ? present.split(',').map((name) => name.trim()) : []
+/** Adds names to a header that lists names, such as `Vary`, however it was given: as one text, or as several. */
+export function varyWith(present: number | string | string[] | undefined, names: readonly string[]): string {
+  const list = [present ?? []].flat().flatMap((line) =>
+    String(line)
+      .split(',')
+      .map((name) => name.trim()),
+  )
   if (list.includes('*')) return '*'
   const known = new Set(list.map((name) => name.toLowerCase()))
   return [...list.filter((name) => name !== ''), ...names.filter((name) => !known.has(name.toLowerCase()))].join(', ')

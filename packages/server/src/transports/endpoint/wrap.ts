@@ -13,12 +13,15 @@ import { findTopic, type FoundTopic } from './find.ts'
 import { declareWrapped } from '../../declared-routes.ts'
 import type { Skipped } from '../../endpoints/skips.ts'
 import { answerHeld } from './hold.ts'
-import { hashOfBody } from './observe.ts'
+import { hashOfBody, hashOfTag } from './observe.ts'
+import { isResponse, readBody, unwrapResponse, type ReadBody } from './read-body.ts'
 import { acceptsEventStream, preferredWait } from './preferences.ts'
 import { streamTopic } from './stream.ts'
 
 type RouteOptions = NonNullable<NonNullable<FastifyRoute['config']>['crossfade']>
 type FastifyRoute = Parameters<onRouteHookHandler>[0]
+
+const nothingRead: ReadBody = { text: null, payload: undefined }
 
 /** What the wrapper knows of a request between its hooks. */
 interface Wrapped {
@@ -30,8 +33,8 @@ interface Wrapped {
   readonly since: number
   /** How long the client was willing to wait, as far as the server is, ms; `null`: a plain request (R12). */
   readonly waitMs: number | null
-  /** The body before a later hook compressed it. */
-  body?: string
+  /** The body before the hooks of the route, one of which may compress it. */
+  body: ReadBody
 }
 
 /**
@@ -131,7 +134,14 @@ export class EndpointWrapper {
     } finally {
       topic.release()
     }
-    this.#wrapped.set(request, { topic, identity, cursor: topic.cursor, since: access.revocationSeq(), waitMs })
+    this.#wrapped.set(request, {
+      topic,
+      identity,
+      cursor: topic.cursor,
+      since: access.revocationSeq(),
+      waitMs,
+      body: nothingRead,
+    })
   }
 
   #waitMs(request: FastifyRequest): number | null {
@@ -140,10 +150,23 @@ export class EndpointWrapper {
   }
 
   /** Before any compression. */
-  readonly #keepBody = async (request: FastifyRequest, _reply: FastifyReply, payload: unknown): Promise<unknown> => {
+  readonly #keepBody = async (request: FastifyRequest, reply: FastifyReply, payload: unknown): Promise<unknown> => {
     const wrapped = this.#wrapped.get(request)
-    if (wrapped !== undefined && typeof payload === 'string') wrapped.body = payload
-    return payload
+    if (wrapped === undefined || !isPlainJson(reply, payload)) return payload
+    wrapped.body = await this.#read(payload)
+    return wrapped.body.payload
+  }
+
+  /** The body as the route's hooks have left it: where one of them has encoded it, or taken it off for `HEAD`, as it was before. */
+  async #finalBody({ body }: Wrapped, reply: FastifyReply, payload: unknown): Promise<ReadBody> {
+    const isTakenOff = reply.request.method === 'HEAD' && payload === null
+    if (isTakenOff || body.payload === payload || !isPlainJson(reply, payload)) return { text: body.text, payload }
+    return this.#read(payload)
+  }
+
+  #read(payload: unknown): Promise<ReadBody> {
+    const { limits, loadTimeoutMs } = this.#context
+    return readBody(payload, { maxBytes: limits.maxEventBytes, maxMs: loadTimeoutMs })
   }
 
   /** What an answer of 2xx says of the client, and of the route. */
@@ -161,19 +184,20 @@ export class EndpointWrapper {
   }
 
   #after(definition: TopicDefinition) {
-    return async (request: FastifyRequest, reply: FastifyReply, payload: unknown): Promise<unknown> => {
+    return async (request: FastifyRequest, reply: FastifyReply, given: unknown): Promise<unknown> => {
       const wrapped = this.#wrapped.get(request)
-      const body = typeof payload === 'string' ? payload : wrapped?.body
       if (wrapped === undefined) {
         // A hook of the application answered before the handler, and before it was asked whose topic this is.
         if (!this.#judged.has(request) && request.crossfade === null)
-          this.#skip(definition, unfit(reply, body) ?? { skipped: 'a hook answered before the handler' }, reply)
-        return payload
+          this.#skip(definition, unfit(reply, '') ?? { skipped: 'a hook answered before the handler' }, reply)
+        return given
       }
-      const skipped = unfit(reply, body) ?? this.#private(definition, reply)
-      if (skipped === null && body !== undefined) return this.#decorate(wrapped, body, request, reply, payload)
+      const { text, payload: sent } = await this.#finalBody(wrapped, reply, given)
+      const payload = isResponse(sent) ? unwrapResponse(reply, sent) : sent
+      const skipped = unfit(reply, text) ?? this.#private(definition, reply)
+      if (skipped === null) return this.#decorate(wrapped, text, request, reply, payload)
       this.#context.hub.discard(wrapped.topic)
-      if (skipped !== null) this.#skip(definition, skipped, reply)
+      this.#skip(definition, skipped, reply)
       return payload
     }
   }
@@ -193,28 +217,48 @@ export class EndpointWrapper {
     return hub.isUnshared(address) ? { skipped: 'its clients got different answers, and it is shared no more' } : null
   }
 
-  #decorate(wrapped: Wrapped, body: string, request: FastifyRequest, reply: FastifyReply, payload: unknown): unknown {
+  #decorate(
+    wrapped: Wrapped,
+    body: string | null,
+    request: FastifyRequest,
+    reply: FastifyReply,
+    payload: unknown,
+  ): unknown {
     const { topic } = wrapped
     const { definition } = topic.address
-    this.#learn(wrapped, request)
+    // The application itself may have found that the client has this already.
+    const isUnchanged = reply.statusCode === 304
+    if (!isUnchanged) this.#learn(wrapped, request)
     const withheld = this.#withheld(topic)
-    const hash = withheld === null ? hashOfBody(topic, wrapped.cursor, body) : null
+    const hashOf = (): string | null | undefined =>
+      body === null ? hashOfTag(topic, reply.getHeader('etag')) : hashOfBody(topic, wrapped.cursor, body)
+    const hash = withheld === null ? hashOf() : null
     if (hash === null) {
       this.#skip(definition, withheld ?? { skipped: 'the body is not JSON' }, reply)
       return payload
     }
     advertise(this.#context, reply, topic, { cursor: wrapped.cursor, hash, principal: wrapped.identity.principal })
     if (wrapped.waitMs !== null) sayHeld(reply, wrapped.waitMs)
-    return conditional(request, reply, hash, payload)
+    return isUnchanged || hash === undefined ? payload : conditional(request, reply, hash, payload)
   }
 }
 
 /** Why an answer cannot be a topic's value or page (R10). */
-function unfit(reply: FastifyReply, body: string | undefined): Skipped | null {
+function unfit(reply: FastifyReply, body: string | null): Skipped | null {
+  if (reply.statusCode === 304) return null
   if (reply.statusCode < 200 || reply.statusCode > 299) return { skipped: `status ${reply.statusCode}` }
   const contentType = reply.getHeader('content-type')
   if (!isJson(contentType)) return { skipped: `not JSON: ${String(contentType ?? 'no Content-Type')}` }
-  return body === undefined ? { skipped: 'the body is no text' } : null
+  return body === null ? { skipped: 'the body is not text, encoded, or too large or slow to be read' } : null
+}
+
+/** Whether a body is, as it stands, JSON of 2xx. */
+function isPlainJson(reply: FastifyReply, payload: unknown): boolean {
+  if (reply.getHeader('content-encoding') !== undefined) return false
+  const [status, own] = isResponse(payload)
+    ? [payload.status, payload.headers.get('content-type')]
+    : [reply.statusCode, null]
+  return status >= 200 && status <= 299 && isJson(own ?? reply.getHeader('content-type'))
 }
 
 function listOf<T>(hooks: T | T[] | undefined): T[] {
