@@ -1,11 +1,12 @@
 import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { runInEmptyProject } from './empty-project.ts'
+import { packages, root } from './packages.ts'
 
 const run = promisify(execFile)
-const root = fileURLToPath(new URL('../..', import.meta.url))
-const packages = ['protocol', 'changefeed', 'server', 'client', 'testkit']
 
 /** Runs one of the workspace's tools; its output is shown only when it fails. */
 async function tool(name: string, args: readonly string[], cwd: string): Promise<string | null> {
@@ -35,6 +36,13 @@ async function check(what: string, outcome: Promise<string | null>): Promise<voi
   console.log(problem)
 }
 
+/** What was built before, of sources that are gone, must not be packed. */
+async function buildAnew(): Promise<string | null> {
+  await Promise.all(packages.map((name) => rm(join(root, 'packages', name, 'dist'), { recursive: true, force: true })))
+  return tool('typescript', ['-b', '--force', ...packages.map((name) => `packages/${name}`)], root)
+}
+
+await check('build', buildAnew())
 for (const name of packages) {
   const cwd = `${root}packages/${name}`
   await check(`publint ${name}`, tool('publint', ['--strict'], cwd))
@@ -44,4 +52,8 @@ for (const name of packages) {
   )
 }
 await check('size of the client', tool('size-limit', [], root))
+await check(
+  'the example of README.md in an empty project, from the packed packages',
+  runInEmptyProject().then(() => null, String),
+)
 process.exit(failed === 0 ? 0 : 1)

@@ -39,6 +39,6 @@ export interface ChangeBatch {
   readonly changes: readonly RowChange[]
   /** Present on the parts of a transaction that is too large for one batch. */
   readonly part?: { readonly index: number; readonly last: boolean }
-  /** Changes before this batch are lost: whatever is held may be old (C4). */
+  /** Changes before this batch are lost: whatever is held may be old. */
   readonly gap?: { readonly reason: string }
 }

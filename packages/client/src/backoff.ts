@@ -3,7 +3,7 @@ export function backoffMs(attempt: number, random: () => number): number {
   return 250 + random() * Math.min(20_000, 500 * 2 ** attempt)
 }
 
-/** When to come back after the server asked for `retryMs`: not before, not all at once, and never at twice a second (F7). */
+/** When to come back after the server asked for `retryMs`: not before, not all at once, and never at twice a second. */
 export function spreadMs(retryMs: number, random: () => number): number {
   return Math.max(500, retryMs) + random() * Math.max(250, retryMs * 0.25)
 }

@@ -53,7 +53,7 @@ function onWake(run: () => void): () => void {
   return listen([
     [document, 'visibilitychange', visible],
     [globalThis, 'online', run],
-    // It is wrong at times (F22): a moment to test, no more.
+    // It is wrong at times: a moment to test, no more.
     [globalThis, 'offline', run],
     [globalThis, 'pageshow', run],
     [document, 'resume', run],

@@ -1,14 +1,14 @@
 /** All the times that the client goes by, ms. */
 export interface Timing {
-  /** A transport must prove itself within this time (F2, F4). */
+  /** A transport must prove itself within this time. */
   readonly proofMs: number
-  /** Two timed heartbeats that arrive closer together than this came through a buffer (F5). */
+  /** Two timed heartbeats that arrive closer together than this came through a buffer. */
   readonly proofSpacingMs: number
-  /** A connection that ends sooner without `bye` was a short life (F3). */
+  /** A connection that ends sooner without `bye` was a short life. */
   readonly shortLifeMs: number
   /** After this many short lives in a row the client steps down. */
   readonly shortLives: number
-  /** The first try of a better transport, doubling up to the greatest (F25). */
+  /** The first try of a better transport, doubling up to the greatest. */
   readonly climbMs: number
   readonly maxClimbMs: number
   /** How long a long poll asks to be held. */
@@ -19,7 +19,7 @@ export interface Timing {
   readonly shortPollMs: number
   /** Between two bursts of subscriptions: the server closes on a flood (PROTOCOL §8). */
   readonly pacingMs: number
-  /** A heartbeat that arrives this much later than the best seen came through a buffer (F6b). */
+  /** A heartbeat that arrives this much later than the best seen came through a buffer. */
   readonly lagMs: number
   /** The probe that tells "blocked" from "down". */
   readonly probeMs: number

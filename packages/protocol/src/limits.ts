@@ -10,7 +10,7 @@ export const defaultLimits = {
   /** Topics that are kept warm for polls while nobody listens; beyond it the least recently used go cold (R8). */
   maxWarmTopics: 10_000,
   maxConnectionsPerPrincipal: 50,
-  /** Connections of clients without account from one address; who has an account counts by it alone (F30). */
+  /** Connections of clients without account from one address; who has an account counts by it alone. */
   maxConnectionsPerAddress: 2_000,
   /** What may wait in one connection's outbox; beyond it the connection closes with 4413. */
   maxOutboxBytes: 1_048_576,

@@ -4,7 +4,7 @@ import { utf8Length } from './utf8.ts'
 
 const maxTopicBytes = 255
 
-// C0 controls, DEL and C1 controls.
+// Control characters: U+0000 to U+001F, DEL, and U+0080 to U+009F.
 // oxlint-disable-next-line no-control-regex
 const control = /[\u0000-\u001f\u007f-\u009f]/
 const loneSurrogate = /\p{Surrogate}/u

@@ -12,7 +12,7 @@ import { ValueTopic } from './topics/value-topic.ts'
 export interface PublishOptions {
   /** Id of the thing, by which clients recognise what a REST answer gave them already. */
   key?: string
-  /** A repeated id within two minutes publishes nothing: safe to retry after an unknown outcome (D5). */
+  /** A repeated id within two minutes publishes nothing: safe to retry after an unknown outcome. */
   idempotencyKey?: string
 }
 
@@ -37,7 +37,7 @@ export interface Crossfade {
   invalidate(topic: string): void
   /** Registers a method that clients call over any transport (R34). `validate` throws on a bad body. */
   rpc(method: string, options: { validate?: RpcValidator }, handler: RpcHandler): void
-  /** Authorizes all subscriptions of a principal again, now (D10). */
+  /** Authorizes all subscriptions of a principal again, now. */
   revoke(principalId: string): Promise<void>
 }
 

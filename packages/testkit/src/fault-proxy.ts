@@ -3,23 +3,23 @@ import { createServer, request as httpRequest, type IncomingMessage, type Server
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 
-/** What a proxy does to WebSocket upgrades: `refuse` answers 400 (F1), `hang` never answers (F2), `strip` forwards a plain GET (F1). */
+/** What a proxy does to WebSocket upgrades: `refuse` answers 400, `hang` never answers, `strip` forwards a plain GET. */
 export type UpgradeFault = 'pass' | 'refuse' | 'hang' | 'strip'
 
-/** What a proxy does to streamed answers: `hold` gives everything at the end (F5), `close` ends them at once (F7), `refuse` answers 403. */
+/** What a proxy does to streamed answers: `hold` gives everything at the end, `close` ends them at once, `refuse` answers 403. */
 export type StreamFault = 'pass' | 'hold' | 'close' | 'refuse'
 
 /** The faults of a {@link FaultProxy}. Change them at any time; they take effect on the next request. */
 export interface Faults {
   upgrade: UpgradeFault
   stream: StreamFault
-  /** WebSockets are killed this long after they opened, ms (F3). `null`: never. */
+  /** WebSockets are killed this long after they opened, ms. `null`: never. */
   killUpgradedAfterMs: number | null
-  /** Answers that take longer get 504 with HTML, or an abort once they began, as nginx and load balancers do (F18), ms. `null`: never. */
+  /** Answers that take longer get 504 with HTML, or an abort once they began, as nginx and load balancers do, ms. `null`: never. */
   cutAfterMs: number | null
   /** Requests whose path begins with this answer 502 with HTML. `null`: none. */
   blockedPath: string | null
-  /** Response headers that are taken off, lower-case (F27). */
+  /** Response headers that are taken off, lower-case. */
   stripHeaders: readonly string[]
 }
 

@@ -18,7 +18,7 @@ const minSilenceMs = 2_000
 
 /**
  * A message that travels through the log itself: it shows that changes would arrive, and how late, and lets the slot of an idle
- * database advance (C5).
+ * database advance.
  */
 export class Heartbeat {
   readonly #port: HeartbeatPort

@@ -15,7 +15,7 @@ interface Shape {
   readonly absent: readonly string[]
 }
 
-/** Turns the stream's tuples into rows, by the shapes that it announces: also after an ALTER TABLE (C8). */
+/** Turns the stream's tuples into rows, by the shapes that it announces: also after an ALTER TABLE. */
 export class RowReader {
   readonly #shapes = new Map<number, Shape | null>()
   readonly #tables: TableSet

@@ -178,7 +178,7 @@ export class StreamSession {
     this.#acknowledgeSoon()
   }
 
-  /** With nothing in progress, all that the server has sent is handled: it need not keep the log of other tables for us (C5). */
+  /** With nothing in progress, all that the server has sent is handled: it need not keep the log of other tables for us. */
   #keepalive(walEnd: Lsn, replyWanted: boolean): void {
     this.#heartbeat.heard()
     this.#acknowledgement.received(walEnd)
@@ -202,7 +202,7 @@ export class StreamSession {
     if (lsn > this.#port.progress.acknowledged) this.#port.progress.acknowledged = lsn
   }
 
-  /** Backpressure: what the sink cannot take stays in the socket, and the server waits (C11). */
+  /** Backpressure: what the sink cannot take stays in the socket, and the server waits. */
   #waiting(bytes: number): void {
     const { maxBufferedBytes } = this.#options
     if (!this.#isPaused && bytes > maxBufferedBytes) {
@@ -222,7 +222,7 @@ export class StreamSession {
     this.#port.problem(`table ${table}`, message)
   }
 
-  /** A table that was dropped and created again, or taken out of the publication, would be silent. The next session repairs that (C8). */
+  /** A table that was dropped and created again, or taken out of the publication, would be silent. The next session repairs that. */
   async #requirePublished(): Promise<void> {
     const { side, watched } = this.#port
     const missing = await unpublished(side.client, this.#options.publication, watched)

@@ -6,7 +6,7 @@ const maxPauseMs = 20
 
 /**
  * Holds a transaction until a fresh read sees it: the write-ahead log delivers a commit before its rows are visible to others, so a
- * re-read on receipt would sometimes find the row as it was (C9).
+ * re-read on receipt would sometimes find the row as it was.
  */
 export class VisibilityGate {
   readonly #read: () => Promise<string>

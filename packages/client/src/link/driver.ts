@@ -244,7 +244,7 @@ export class LinkDriver {
     this.#send({ type: 'checked', reachable })
   }
 
-  /** Tries the better rungs, best first; the present transport carries on until one is proved and takes over (F25). */
+  /** Tries the better rungs, best first; the present transport carries on until one is proved and takes over. */
   #climb(rung: number): void {
     this.#clearClimbTimer()
     if (this.#state.phase !== 'live') return
@@ -252,7 +252,7 @@ export class LinkDriver {
     else this.#launch(rung, (attempt) => (this.#climber = attempt))
   }
 
-  /** What gave way to short lives must live for a while before it is trusted again (F3). */
+  /** What gave way to short lives must live for a while before it is trusted again. */
   #arrive(climber: Attempt): void {
     if (this.#state.reason !== 'unstable') return this.#takeOver(climber)
     this.#climbTimer = this.#port.environment.setTimeout(() => {

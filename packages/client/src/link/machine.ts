@@ -151,7 +151,7 @@ function announced(state: LinkState, event: Extract<LinkEvent, { type: 'ended' }
   return event.retryMs === undefined ? null : comeBack(state, event.retryMs, inputs)
 }
 
-/** Not before the server asked for; and ever later when what comes in between never works (F7). */
+/** Not before the server asked for; and ever later when what comes in between never works. */
 function comeBack(state: LinkState, retryMs: number, inputs: Inputs): Step {
   const askedMs = spreadMs(retryMs, inputs.random)
   const ms = state.attempt === 0 ? askedMs : Math.max(askedMs, backoffMs(state.attempt, inputs.random))
@@ -173,7 +173,7 @@ const failedToOpen: Handler<'ended'> = (state, event, inputs) => {
   return event.reason === 'unsupported' ? stepDown(blamed, inputs) : { state: blamed, effects: [{ type: 'check' }] }
 }
 
-/** A transport that worked has ended: once may be an accident, short lives in a row are a middlebox (F3). */
+/** A transport that worked has ended: once may be an accident, short lives in a row are a middlebox. */
 const ended: Handler<'ended'> = (state, event, inputs) => {
   const step = announced(state, event, inputs)
   if (step !== null) return step
@@ -231,14 +231,14 @@ const climbFailed: Handler<'climbFailed'> = (state, _event, inputs) => {
 /** Back from the cache or from sleep: the page is looked at, so at once. */
 const resume = (state: LinkState): Step => open({ ...state, attempt: 0 })
 
-/** The network may be back, for a whole office at the same moment: soon, but not all at once (F19, F22). */
+/** The network may be back, for a whole office at the same moment: soon, but not all at once. */
 const retrySoon: Handler<'wake'> = (state, _event, inputs) => {
   const ms = inputs.random() * 500
   if (state.retryAt !== null && state.retryAt <= inputs.now + ms) return stay(state)
   return { state: { ...state, attempt: 1, retryAt: inputs.now + ms }, effects: [{ type: 'wait', ms }] }
 }
 
-/** Waking proves nothing of the connection that was open before (F21, F22). */
+/** Waking proves nothing of the connection that was open before. */
 const test = (state: LinkState): Step => ({ state, effects: [{ type: 'test' }] })
 
 // No row and no cell may be missing: a new phase or event does not compile without its cells.

@@ -63,7 +63,7 @@ export interface RestStep extends ValueStep {
   readonly outcome: 'shown' | 'moved' | 'ignored'
 }
 
-/** A REST answer commutes with pushes: an old one never replaces a newer value (F24, F26). */
+/** A REST answer commutes with pushes: an old one never replaces a newer value. */
 export function applyRest(state: ValueState, answer: RestAnswer): RestStep {
   if (isStale(state, answer)) return { state, outcome: 'ignored' }
   const takes = state.takes === 'newer' || state.takes === 'same' ? 'newer' : 'foreign'

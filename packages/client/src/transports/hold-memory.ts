@@ -2,7 +2,7 @@ const leastMs = 1_000
 const keptMs = 600_000
 
 /**
- * How long polls can be held on this path, learnt from proxies that cut them (F18).
+ * How long polls can be held on this path, learnt from proxies that cut them.
  *
  * A gateway's own error says so for sure. A connection that merely broke may be a restarted server: only a second break after the
  * same time counts. What was learnt is forgotten after ten minutes, since the network may be another.

@@ -12,8 +12,8 @@ const lateMs = 1_000
 const graceMs = 2_000
 
 /**
- * Notices that a connection is dead or lags: the proof must come in time (F2, F4), then something in each two and a half heartbeat
- * intervals, and heartbeats must not come ever later (F6b). Judged by timestamps, since timers sleep with the page (F21).
+ * Notices that a connection is dead or lags: the proof must come in time, then something in each two and a half heartbeat
+ * intervals, and heartbeats must not come ever later. Judged by timestamps, since timers sleep with the page.
  */
 export class Liveness {
   readonly #port: TransportPort

@@ -29,7 +29,7 @@ interface Poll {
 /** Something between answered in the server's place. */
 class GatewayAnswer extends Error {}
 
-/** Short and long polling differ in `wait` only. Nothing but the next request's cursors acknowledges an answer (F11). */
+/** Short and long polling differ in `wait` only. Nothing but the next request's cursors acknowledges an answer. */
 class PollTransport implements Transport {
   readonly #port: TransportPort
   readonly #holds: boolean

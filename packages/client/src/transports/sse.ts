@@ -2,7 +2,7 @@ import type { Timer } from '../environment.ts'
 import { SseStream } from './sse-stream.ts'
 import type { OpenTransport, Transport, TransportEnd, TransportPort } from './transport.ts'
 
-/** Opens an event stream by POST: proved when two timed heartbeats came in time and apart (F5, F6). */
+/** Opens an event stream by POST: proved when two timed heartbeats came in time and apart. */
 export const openSse: OpenTransport = (port) => new SseTransport(port)
 
 /** Topics that change together share one new stream. */

@@ -24,7 +24,7 @@ export type EndReason =
 /** How a transport ended. */
 export interface TransportEnd {
   readonly reason: EndReason
-  /** The server announced it by `bye` (F8): when to come back, ms; `null`: not at all. */
+  /** The server announced it by `bye`: when to come back, ms; `null`: not at all. */
   readonly retryMs?: number | null
 }
 
@@ -36,7 +36,7 @@ export interface TransportPort {
   readonly base: string
   /** How long polls may be held here. */
   readonly hold: HoldMemory
-  /** A fresh token (F14), or `undefined` when cookies do. */
+  /** A fresh token, or `undefined` when cookies do. */
   token(): Promise<string | undefined>
   /** What is wanted now. */
   subscriptions(): Iterable<TopicSubscription>

@@ -12,7 +12,7 @@ import { endOf } from './ends.ts'
 import { Liveness } from './liveness.ts'
 import type { OpenTransport, Transport, TransportEnd, TransportPort } from './transport.ts'
 
-/** Opens a WebSocket: proved when `hello` and a ping were answered in time (F2, F4). */
+/** Opens a WebSocket: proved when `hello` and a ping were answered in time. */
 export const openWebSocket: OpenTransport = (port) => new WebSocketTransport(port)
 
 /** Of the 100 messages that the server takes at once, before it takes 50 a second (PROTOCOL §8). */

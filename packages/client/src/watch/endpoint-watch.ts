@@ -202,7 +202,7 @@ export class EndpointWatch<T> implements Watch {
     return header.feature === undefined ? header.stage : stageFor(header, header.feature, this.#port.clientId())
   }
 
-  /** A poll's answer never overwrites a newer push (F24, R8). */
+  /** A poll's answer never overwrites a newer push (R8). */
   #isOld(header: EndpointHeader | null, known: Known | null, askedIn: string | null): boolean {
     if (this.#stage !== 'push') return false
     // Without a cursor nothing says whether it is newer than what push carries.

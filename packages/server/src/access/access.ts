@@ -135,7 +135,7 @@ export class Access {
   }
 
   /**
-   * Checks everything of a principal again, now (D10). What was granted or is being asked for it counts no more, and nothing is sent
+   * Checks everything of a principal again, now. What was granted or is being asked for it counts no more, and nothing is sent
    * until the endpoint has answered. Resolves when each subscription was checked once.
    */
   async revoke(principalId: string): Promise<void> {

@@ -47,7 +47,7 @@ export type Append =
       readonly key?: string
       readonly at: number
       readonly from?: SourcePosition
-      /** A repeated id within two minutes appends nothing (D5). */
+      /** A repeated id within two minutes appends nothing. */
       readonly idempotencyKey?: string
     }
   /** A value topic's new value; `patch` (JSON text) leads from the previous one. Dropped when its source position is below the high-water mark. */

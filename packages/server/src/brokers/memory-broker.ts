@@ -48,7 +48,7 @@ interface MemoryLog {
   head: number
   birth: number
   entries: Entry[]
-  /** When each of `entries` was appended, by the broker's own clock: a commit time may be old, a wall clock may jump (D11). */
+  /** When each of `entries` was appended, by the broker's own clock: a commit time may be old, a wall clock may jump. */
   appendedAt: number[]
   bytes: number
   snapshot: Snapshot | null
@@ -285,7 +285,7 @@ class MemoryBroker implements Broker {
     const log = this.#logs.get(key)
     if (!log?.listeners.delete(listener)) return
     log.usedAt = this.#options.now()
-    // A log that never had an entry has nothing to remember: asking for many names must not fill the memory (D8).
+    // A log that never had an entry has nothing to remember: asking for many names must not fill the memory.
     const isEmpty = log.kind === 'value' || log.head === log.birth
     if (isEmpty && log.listeners.size === 0) this.#drop(key, log)
   }

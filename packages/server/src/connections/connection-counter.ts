@@ -4,7 +4,7 @@ import type { Identity } from '../identity/principal.ts'
 /**
  * How many connections one account, or one address of clients without account, may hold (PROTOCOL §8).
  *
- * Who is known counts by account alone: a company behind one address, or everybody behind one proxy, shares no bound (F30).
+ * Who is known counts by account alone: a company behind one address, or everybody behind one proxy, shares no bound.
  */
 export class ConnectionCounter {
   readonly #maxPerPrincipal: number

@@ -25,7 +25,7 @@ export class OpenConnections {
     for (const connection of this.#open) connection.tell(message)
   }
 
-  /** Says `bye` to all, each with its own time to come back, so that they do not come at once (F19). */
+  /** Says `bye` to all, each with its own time to come back, so that they do not come at once. */
   endAll(code: number, message: string, spreadMs: number): void {
     for (const connection of this.#open) connection.bye(code, message, Math.round(Math.random() * spreadMs))
   }

@@ -6,7 +6,7 @@ const manyConnections = 50
 
 /**
  * Notices that all clients seem to come from one private address: a proxy's, which the application does not know of. Limits by address then
- * take all visitors for one (F30).
+ * take all visitors for one.
  */
 export class ProxyWatch {
   readonly #warn: (message: string) => void

@@ -26,7 +26,7 @@ export interface SessionPorts {
   readonly service: Service
   /** Counts work that a client causes: a run of an endpoint for a topic that it was not granted yet. Throws `too_fast`. */
   readonly charge: (identity: Identity) => void
-  /** Within which time all clients are to do what they all do now, ms, so that they do not do it at once (F19). */
+  /** Within which time all clients are to do what they all do now, ms, so that they do not do it at once. */
   readonly spreadMs: () => number
   readonly skips: Skips
 }

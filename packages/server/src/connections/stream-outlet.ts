@@ -17,7 +17,7 @@ export interface StreamPort {
 
 /**
  * The bounded outbox of a WebSocket or SSE connection: gathers the buffers of a tick and writes them at its end. What the kernel
- * does not take stays in the stream's buffer, and both together are bounded in bytes (F17).
+ * does not take stays in the stream's buffer, and both together are bounded in bytes.
  */
 export class StreamOutlet implements Outlet, Flushable {
   readonly paged = false

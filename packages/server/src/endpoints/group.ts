@@ -5,7 +5,7 @@ import type { Principal } from '../identity/principal.ts'
 import type { Group, TopicDefinition } from './definition.ts'
 import { isMadeOfNothing } from '../configuration/made-of-nothing.ts'
 
-/** A principal is in no group by which an answer could be shared (D16). `message` is for the client, `detail` for the log. */
+/** A principal is in no group by which an answer could be shared. `message` is for the client, `detail` for the log. */
 export class UnusableGroup extends CrossfadeError {
   readonly definition: TopicDefinition
   readonly detail: string

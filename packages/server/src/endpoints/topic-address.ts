@@ -29,7 +29,7 @@ export function urlOfTopic({ definition, params, name }: TopicAddress): string {
  * The key of a topic in the broker: the name and, where the answer is not the same for all, between whom it is.
  *
  * @returns `null` when the topic needs a principal and there is none.
- * @throws UnusableGroup when it needs a group and the principal is in none that can be used (D16).
+ * @throws UnusableGroup when it needs a group and the principal is in none that can be used.
  */
 export function topicKey(definition: TopicDefinition, topic: string, identity: Identity): string | null {
   const audience = audienceKey(definition, topic, identity)

@@ -4,7 +4,7 @@ import { isMadeOfNothing } from '../configuration/made-of-nothing.ts'
 import type { Principal } from './principal.ts'
 
 /**
- * Checks that a principal can be told from all others: those without an id of their own would read each other's answers (D16).
+ * Checks that a principal can be told from all others: those without an id of their own would read each other's answers.
  *
  * @throws CrossfadeError `server_error` when the id is missing, empty, or was made of something that is missing.
  */

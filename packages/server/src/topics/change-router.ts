@@ -140,7 +140,7 @@ export class ChangeRouter {
     })
   }
 
-  /** The source lost changes: whatever is held may be old, and every client must hear of it (C4). */
+  /** The source lost changes: whatever is held may be old, and every client must hear of it. */
   async #gap(reason: string): Promise<void> {
     await this.#hub.broker.reset?.(reason)
   }

@@ -194,7 +194,7 @@ export class Hub {
     }
   }
 
-  /** Names that anybody can make up do not fill the memory before they go cold (D8). */
+  /** Names that anybody can make up do not fill the memory before they go cold. */
   #bound(opened: LiveTopic): void {
     const half = this.#maxWarm / 2
     if ((this.#openedSinceBound += 1) < half) return

@@ -111,7 +111,7 @@ export abstract class LiveTopic implements Flushable {
 
   protected afterReset(): void {}
 
-  /** The `changed` message for all subscribers of stage `hint`, spread so that their reads do not come at once (F19). */
+  /** The `changed` message for all subscribers of stage `hint`, spread so that their reads do not come at once. */
   protected changedBatch(): Batch {
     const waitMs = Math.min(maxSpreadMs, Math.floor((this.subscribers.size / 1000) * spreadMsPerThousand))
     return new Batch([changedLine(this.address.name, this.cursor, waitMs)])

@@ -74,7 +74,7 @@ export class ValueTopic extends LiveTopic {
     })
   }
 
-  /** The value may not be the newest: its load failed, and the last good value stays (D12, R55). */
+  /** The value may not be the newest: its load failed, and the last good value stays (R55). */
   override get staleness(): Staleness | null {
     return this.#staleness
   }

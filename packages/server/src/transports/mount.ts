@@ -56,7 +56,7 @@ function nothingHere(url: string): CrossfadeError {
   return new CrossfadeError('unknown_method', `There is nothing at ${url}.`)
 }
 
-/** A body that comes byte by byte keeps no connection for ever (D8): it has as long as a poll is held. */
+/** A body that comes byte by byte keeps no connection for ever: it has as long as a poll is held. */
 function limitBodyTime({ raw }: FastifyRequest, ms: number): void {
   if (raw.method === 'GET' || raw.complete) return
   const timer = setTimeout(() => raw.destroy(), ms)
