@@ -31,14 +31,7 @@ const rule: Check = (value) => {
   return event === undefined ? null : prefixed('has an event that', text(event))
 }
 
-const rules: Check = (value) => {
-  const example = '[changes(orders, (row) => ({ id: row.id }))]'
-  const problem = listOf(rule, example)(value)
-  if (problem !== null) return problem
-  return (value as unknown[]).length === 0
-    ? `holds no rule, so that no change of the database would be told. Leave it out if that is meant, or write ${example}.`
-    : null
-}
+const rules: Check = listOf(rule, '[changes(orders, (row) => ({ id: row.id }))]')
 
 /** A field name of RFC 9110 §5.1. */
 const headerName: Check = (value) =>
@@ -145,7 +138,7 @@ export function checkBlock(url: string, block: unknown): void {
   const rest = Object.entries(block).filter(([key]) => !foreign.includes(key))
   const problems = [
     ...problemsOf(Object.fromEntries(rest), own),
-    ...foreign.filter((key) => block[key] !== undefined).map((key) => foreignProblem(key, isLog, block[key])),
+    ...foreign.filter((key) => block[key] !== undefined).flatMap((key) => foreignProblem(key, isLog, block[key])),
   ]
   if (isLog && block['key'] === undefined)
     problems.push(
@@ -204,16 +197,24 @@ function eitherProblems(block: Readonly<Record<string, unknown>>): string[] {
 }
 
 /** A key of the other kind of topic would be passed over in silence. */
-function foreignProblem(key: string, isLog: boolean, value: unknown): string {
+function foreignProblem(key: string, isLog: boolean, value: unknown): string[] {
   if (key === 'paging') {
     const first = Array.isArray(value) ? ` "${String(value[0])}"` : ''
-    return `has the paging parameter${first}, but a page is a value of its own. List it under query, or declare a log if the answer is a list that grows.`
+    return [
+      `has the paging parameter${first}, but a page is a value of its own. List it under query, or declare a log if the answer is a list that grows.`,
+    ]
   }
+  // The events of a log are the same for all who may read it.
+  if (key === 'audience' && value === 'public') return []
   if (key === 'audience')
-    return 'audience is for a value topic. Who reads a log is whoever the endpoint answers with 2xx, or authorize says. Leave it out.'
-  return isLog
-    ? `${key} is for a value topic (topic), and this is a log. Leave it out, or declare a topic.`
-    : `${key} is for a log topic (log), and this is a value topic. Leave it out, or declare a log.`
+    return [
+      'audience is for a value topic. Who reads a log is whoever the endpoint answers with 2xx, or authorize says. Leave it out.',
+    ]
+  return [
+    isLog
+      ? `${key} is for a value topic (topic), and this is a log. Leave it out, or declare a topic.`
+      : `${key} is for a log topic (log), and this is a value topic. Leave it out, or declare a log.`,
+  ]
 }
 
 function refuse(where: string, problems: readonly string[]): void {
