@@ -79,10 +79,14 @@ export function assemble(
         if (verdict.kind === 'value') diagnosis.answered(address.definition)
         runLog.loaded(address, verdict)
       },
-      sharingEnded: ({ definition, name }) =>
+      sharingEnded: (address) => {
+        const { definition, name } = address
         app.log.error(
           `crossfade: the topic "${name}" is not shared any more: ${definition.url} gives different answers to those who should share one. Correct its audience, its group or its vary; if a field differs each time, such as a time, list it under ignore.`,
-        ),
+        )
+        access.endAll(address, 'forbidden', `The topic "${name}" is not shared any more. Read its endpoint.`)
+      },
+      notCompared: ({ definition, name }) => runLog.notCompared(definition, name),
     },
     options.warmMs,
     limits.maxWarmTopics,

@@ -1,6 +1,6 @@
 import type { EndpointRunner } from '../endpoints/endpoint-runner.ts'
 import type { TopicAddress } from '../endpoints/topic-address.ts'
-import type { Supervised } from '../delivery/subscriber.ts'
+import type { EndCode, Supervised } from '../delivery/subscriber.ts'
 import { hasExpired, type Identity } from '../identity/principal.ts'
 import { grantKey, Grants, isWithoutCredentials } from './grants.ts'
 import { askPermission, requireGranted, type Permission, type SharedValues } from './permission.ts'
@@ -104,7 +104,8 @@ export class Access {
   granted(address: TopicAddress, identity: Identity, since: number): boolean {
     if (!this.#grants.grant(address, identity, since)) return false
     const watch = this.#watches.get(grantKey(address, identity))
-    if (watch) this.#confirm(watch)
+    // Where a value is shared by a group, that these credentials may read something is not that they get this very value.
+    if (watch && this.#ports.shared.isSharer(address, identity)) this.#confirm(watch)
     return true
   }
 
@@ -147,7 +148,6 @@ export class Access {
     }, tellSuspendedMs)
     await Promise.all(watches.map((watch) => this.#revocationChecks.run(() => this.#recheck(watch))))
     clearTimeout(timer)
-    for (const watch of watches) for (const subscriber of watch.subscribers) subscriber.tellSuspended()
   }
 
   /** Keeps checking a subscription, from before it joins; at once, when its credentials are new. */
@@ -165,8 +165,20 @@ export class Access {
     }
     watch.subscribers.add(subscriber)
     this.#watches.set(key, watch)
-    if (!this.isGranted(address, identity)) void this.#recheck(watch)
-    else subscriber.resume()
+    if (this.isGranted(address, identity)) {
+      subscriber.resume()
+      return
+    }
+    // Revoked since it was let in, or before it has new credentials: these have not been looked at yet.
+    if (this.#grants.isRevoked(identity)) subscriber.suspend()
+    void this.#recheck(watch)
+  }
+
+  /** Ends every subscription to this answer, also those that are joining or suspended. */
+  endAll({ key }: TopicAddress, code: EndCode, message: string): void {
+    for (const watch of this.#watches.values()) {
+      if (watch.address.key === key) for (const subscriber of watch.subscribers) subscriber.end(code, message)
+    }
   }
 
   unwatch(address: TopicAddress, subscriber: Supervised): void {
@@ -201,7 +213,10 @@ export class Access {
   async #ask(address: TopicAddress, identity: Identity): Promise<Permission> {
     const permission = await askPermission(address, identity, this.#ports)
     if (permission.kind === 'granted') this.grantedToRun(address, identity.headers)
-    else if (permission.kind !== 'unknown') this.#ports.refused(address, identity)
+    else if (permission.kind !== 'unknown') {
+      this.#grants.withdraw(address, identity)
+      this.#ports.refused(address, identity)
+    }
     return permission
   }
 
@@ -210,15 +225,16 @@ export class Access {
     watch.dueAt = Infinity
     const { since, permission } = this.#askOnce(address, identity)
     const answer = await permission
-    if (answer.kind === 'granted') {
-      // Revoked again meanwhile: that revocation checks by itself.
-      this.granted(address, identity, since)
-    } else if (answer.kind === 'unknown') {
-      watch.failures += 1
-      watch.dueAt = performance.now() + retryMs(watch.failures, answer.retryAfterMs)
-    } else {
+    if (answer.kind === 'refused' || answer.kind === 'gone') {
       for (const subscriber of watch.subscribers) subscriber.end('forbidden', refusalOf(address.name))
+      return
     }
+    // Revoked again meanwhile: that revocation checks by itself.
+    if (answer.kind === 'granted' && !this.granted(address, identity, since)) return
+    if (watch.dueAt !== Infinity) return
+    watch.failures += 1
+    watch.dueAt = performance.now() + retryMs(watch.failures, answer.kind === 'unknown' ? answer.retryAfterMs : null)
+    for (const subscriber of watch.subscribers) subscriber.tellSuspended()
   }
 
   #confirm(watch: Watch): void {

@@ -39,8 +39,13 @@ export class Grants {
   }
 
   /** A principal that was revoked lately needs an answer to its own credentials. */
-  countsAsEverybody({ principal }: Identity): boolean {
-    return principal === null || !this.#revoked.has(principal.id)
+  countsAsEverybody(identity: Identity): boolean {
+    return !this.isRevoked(identity)
+  }
+
+  /** The principal was revoked lately. */
+  isRevoked({ principal }: Identity): boolean {
+    return principal !== null && this.#revoked.has(principal.id)
   }
 
   hasEverybody(address: TopicAddress): boolean {

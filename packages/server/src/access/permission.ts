@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { CrossfadeError } from '@crossfade/protocol'
-import type { EndpointRunner } from '../endpoints/endpoint-runner.ts'
+import type { EndpointRunner, RunAs } from '../endpoints/endpoint-runner.ts'
 import type { TopicAddress } from '../endpoints/topic-address.ts'
 import { RunError, type Answer, type Refusal, type Unknown } from '../endpoints/verdict.ts'
 import type { Identity } from '../identity/principal.ts'
@@ -8,16 +8,23 @@ import type { Identity } from '../identity/principal.ts'
 /** Whether these credentials may read a topic. `unknown` is neither a permission nor a refusal. */
 export type Permission = { readonly kind: 'granted' } | Refusal | Unknown
 
+/** How a client's own answer compares with the value that it would share. `unsure`: the value changed meanwhile. */
+export type Comparison = 'same' | 'differs' | 'unsure'
+
+/** The shared value as it was before a client's own run. */
+export interface SharedValue {
+  /** In whose place the value was read; `null`: their credentials have run out. */
+  readonly loadedAs: RunAs | null
+  /** @param reference what the endpoint answered {@link loadedAs} at the same time, where that was asked. */
+  compare(identity: Identity, answer: Answer, reference: Answer | null): Promise<Comparison>
+}
+
 /** The values that clients share, as far as a permission check concerns them. */
 export interface SharedValues {
-  /**
-   * Remembers the shared value as it is before a run, or `null` when there is none that could be compared.
-   *
-   * @returns what compares the run's answer with it; `unsure` when the value changed meanwhile.
-   */
-  compareShared(
-    address: TopicAddress,
-  ): ((identity: Identity, answer: Answer) => Promise<'same' | 'differs' | 'unsure'>) | null
+  /** The shared value, or `null` when there is none that could be compared. */
+  sharedValue(address: TopicAddress): SharedValue | null
+  /** It changes so fast that a client's own answer cannot be compared with it. */
+  notCompared(address: TopicAddress): void
   /** Its answers turned out to differ between those who should share them. */
   isUnshared(address: TopicAddress): boolean
   /** These credentials are known to get the very value that is shared, or nothing is shared by a group. */
@@ -33,29 +40,51 @@ export interface SharedValues {
 export async function askPermission(
   address: TopicAddress,
   identity: Identity,
-  { runner, shared }: { readonly runner: EndpointRunner; readonly shared: SharedValues },
+  ports: { readonly runner: EndpointRunner; readonly shared: SharedValues },
 ): Promise<Permission> {
   const { definition, params, name } = address
   if (definition.authorize)
     return authorized(() => definition.authorize?.({ principal: identity.principal, params, topic: name }))
-  for (let looks = 1; ; looks++) {
+  const { shared } = ports
+  for (let looks = 1; looks <= maxLooks; looks++) {
     if (shared.isUnshared(address))
       return { kind: 'refused', status: 0, detail: `The topic "${name}" is not shared any more. Read its endpoint.` }
-    const compare = shared.compareShared(address)
-    const verdict = await runner.run(address, identity, { kind: 'check' })
-    if (verdict.kind === 'unchanged') return { kind: 'granted' }
-    if (verdict.kind !== 'value') return verdict
-    const comparison = (await compare?.(identity, verdict.answer)) ?? 'same'
-    if (comparison === 'same' || (comparison === 'unsure' && looks >= maxLooks)) return { kind: 'granted' }
-    // A handler may read from a replica that lags: what differs now may be the same in a moment.
-    await pause(comparison === 'unsure' ? unsurePauseMs : Math.max(differentPauseMs, ...definition.reloadAfterMs))
+    const outcome = await look(address, identity, ports, looks > 1)
+    if (outcome !== 'differs' && outcome !== 'unsure') return outcome
+    if (outcome === 'unsure') await pause(unsurePauseMs)
   }
+  shared.notCompared(address)
+  const detail = `The topic "${name}" changes so fast that it cannot be told whether its value is yours, too. Ask again.`
+  return { kind: 'unknown', status: 0, reason: 'unverified', retryAfterMs: retryComparisonMs, detail }
 }
 
-/** A value that changes all the time cannot be compared; the credentials themselves were good each time. */
-const maxLooks = 3
+/** A value that changes all the time is compared so often before it is given up for now. */
+const maxLooks = 5
 const unsurePauseMs = 20
-const differentPauseMs = 500
+const retryComparisonMs = 5_000
+
+/** @param inPairs asks at the same time by the credentials that the shared value was read by: what changes fast is the same for both then. */
+async function look(
+  address: TopicAddress,
+  identity: Identity,
+  { runner, shared }: { readonly runner: EndpointRunner; readonly shared: SharedValues },
+  inPairs: boolean,
+): Promise<Permission | 'differs' | 'unsure'> {
+  const value = shared.sharedValue(address)
+  const as = inPairs ? (value?.loadedAs ?? null) : null
+  const [verdict, reference] = await Promise.all([
+    runner.run(address, identity, { kind: 'check' }),
+    as && runner.run(address, as, { kind: 'check' }),
+  ])
+  if (verdict.kind === 'unchanged') return { kind: 'granted' }
+  if (verdict.kind !== 'value') return verdict
+  const comparison = await value?.compare(
+    identity,
+    verdict.answer,
+    reference?.kind === 'value' ? reference.answer : null,
+  )
+  return comparison === undefined || comparison === 'same' ? { kind: 'granted' } : comparison
+}
 
 async function authorized(authorize: () => boolean | undefined | Promise<boolean | undefined>): Promise<Permission> {
   try {

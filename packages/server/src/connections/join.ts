@@ -116,16 +116,16 @@ function beginValue(
 }
 
 /**
- * Goes on with a value topic after a suspension: the newest value, if the client has not got it, and everything after that.
+ * Goes on with a value topic after a suspension, in one synchronous step: the newest value, if the client has not got it, and everything
+ * after that.
  */
-export async function rejoinValue(subscription: Subscription, topic: ValueTopic): Promise<void> {
-  await topic.ready(subscription.identity)
-  if (subscription.ended || subscription.suspended) return
+export function rejoinValue(subscription: Subscription, topic: ValueTopic): void {
   const { state } = topic
   if (subscription.epoch !== state.epoch) subscription.reset(state, 'a new epoch began while events were withheld')
   topic.attach(subscription)
   // A connection that is full gets it when it has drained.
   if (!subscription.congested()) topic.catchUp(subscription)
+  subscription.tellStaleness(topic)
 }
 
 /**
@@ -148,11 +148,6 @@ export async function joinLog(
   else subscription.offset = cursor?.offset ?? Math.max(state.trimmedUpTo, state.head - (position.history ?? 0))
   subscription.subscribed(subscription.cursor, recovered)
   subscription.tellStaleness(topic)
-  if (subscription.mode === 'changes') {
-    if (subscription.offset < state.head)
-      subscription.deliver(new Batch([changedLine(subscription.name, topic.cursor, 0)]))
-    subscription.offset = state.head
-  }
   await catchUp(subscription, topic, broker, outlet)
 }
 
@@ -160,7 +155,7 @@ function isCovered(cursor: CursorParts, state: LogState): boolean {
   return cursor.epoch === state.epoch && cursor.offset >= state.trimmedUpTo && cursor.offset <= state.head
 }
 
-/** Sends a log's entries after the subscription's offset, a page at a time (R9), and attaches. */
+/** Sends a log's entries after the subscription's offset, a page at a time (R9), or that there are some, and attaches. */
 export async function catchUp(
   subscription: Subscription,
   topic: LogTopic,
@@ -171,8 +166,13 @@ export async function catchUp(
     if (subscription.suspended) continue
     const state = topic.state
     if (state.epoch !== subscription.epoch) subscription.reset(state, 'a new epoch began during the recovery')
+    if (subscription.mode === 'changes' && subscription.offset < state.head) {
+      subscription.deliver(new Batch([changedLine(subscription.name, topic.cursor, 0)]))
+      subscription.offset = state.head
+    }
     if (subscription.offset === state.head) {
       topic.attach(subscription)
+      subscription.tellStaleness(topic)
       return
     }
     if (!(await outlet.waitForCapacity())) return

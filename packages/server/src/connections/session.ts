@@ -161,7 +161,10 @@ export class Session {
     if (!access.isGranted(address, subscription.identity)) charge(subscription.identity)
     const topic = await hub.acquire(address)
     try {
-      await this.#joins.run(() => admitTo(topic, subscription.identity, this.#ports))
+      await this.#joins.run(async () => {
+        // Its client may have left while it waited for its turn: no endpoint runs for nobody.
+        if (!subscription.ended && !this.#closed) await admitTo(topic, subscription.identity, this.#ports)
+      })
       if (subscription.ended || this.#closed) return
       // The credentials may have been renewed meanwhile.
       if (!this.#belongsTo(topic.address, subscription.identity))
@@ -180,7 +183,7 @@ export class Session {
   async #rejoin(subscription: Subscription): Promise<void> {
     const { topic } = subscription
     try {
-      if (topic instanceof ValueTopic) await rejoinValue(subscription, topic)
+      if (topic instanceof ValueTopic) rejoinValue(subscription, topic)
       else if (topic instanceof LogTopic) await catchUp(subscription, topic, this.#ports.hub.broker, this.#outlet)
     } catch (error) {
       if (subscription.ended) return

@@ -23,7 +23,6 @@ interface Suspension {
   readonly wasAttached: boolean
   /** ms since 1970. */
   readonly since: number
-  told: boolean
   readonly waiting: (() => void)[]
 }
 
@@ -42,8 +41,8 @@ export class Subscription implements Subscriber, Supervised {
   /** Replaced, unsubscribed or disconnected: an asynchronous step that finds this must do nothing. */
   ended = false
   #suspension: Suspension | null = null
-  #knowsStale: boolean
-  #saidStale = false
+  /** Why the topic is stale, as far as the client knows; `known` where it said itself that it is. */
+  #told: Staleness['reason'] | 'known' | null
 
   constructor(
     request: {
@@ -59,7 +58,7 @@ export class Subscription implements Subscriber, Supervised {
     this.id = request.id
     this.name = request.topic
     this.mode = request.mode ?? 'events'
-    this.#knowsStale = request.stale ?? false
+    this.#told = request.stale === true ? 'known' : null
     this.identity = identity
     this.#outlet = outlet
     this.#ports = ports
@@ -120,27 +119,25 @@ export class Subscription implements Subscriber, Supervised {
     this.offset = cursor.offset
   }
 
-  /** At its beginning, and in each answer to a poll: whether the topic is stale, if the client does not know (R55). */
-  tellStaleness(topic: LiveTopic): void {
-    if (topic.staleness !== null && !this.#knowsStale) this.stale(topic.staleness)
-    else if (topic.staleness === null && this.#knowsStale) this.fresh(topic.cursor)
+  /** When it has all that it missed: whether the topic is stale, and why, if the client does not know (R55). */
+  tellStaleness({ staleness, cursor }: LiveTopic): void {
+    if (staleness === null) {
+      if (this.#told !== null) this.fresh(cursor)
+    } else if (this.#told !== 'known' && this.#told !== staleness.reason) this.stale(staleness)
   }
 
   /** In the answer to a poll what is stale is named, also to a client that knows. */
   restateStaleness(): void {
-    if (this.topic?.staleness && !this.#saidStale) this.stale(this.topic.staleness)
+    if (this.topic?.staleness && this.#told === 'known') this.stale(this.topic.staleness)
   }
 
   stale({ since, reason }: Staleness): void {
-    this.#knowsStale = true
-    this.#saidStale = true
+    this.#told = reason
     this.#outlet.send({ type: 'stale', topic: this.name, since, reason })
   }
 
   fresh(cursor: string): void {
-    if (this.#suspension !== null) return
-    this.#knowsStale = false
-    this.#saidStale = false
+    this.#told = null
     this.#outlet.send({ type: 'fresh', topic: this.name, cursor })
   }
 
@@ -155,22 +152,18 @@ export class Subscription implements Subscriber, Supervised {
     topic?.retain()
     const wasAttached = topic?.subscribers.has(this) === true
     topic?.detach(this)
-    this.#suspension = { topic, wasAttached, since: Date.now(), told: false, waiting: [] }
+    this.#suspension = { topic, wasAttached, since: Date.now(), waiting: [] }
   }
 
   tellSuspended(): void {
-    if (this.#suspension === null || this.#suspension.told) return
-    this.#suspension.told = true
+    // Who waits for the endpoint's first answer has been told nothing yet, and waits on.
+    if (this.#suspension === null || !this.hasBegun || this.#told === 'unverified') return
     this.stale({ since: this.#suspension.since, reason: 'unverified' })
   }
 
   resume(): void {
     const suspension = this.#endSuspension()
-    if (suspension === null || this.ended) return
-    if (suspension.wasAttached) this.#ports.rejoin(this)
-    if (!suspension.told || this.topic === null) return
-    if (this.topic.staleness === null) this.fresh(this.topic.cursor)
-    else this.stale(this.topic.staleness)
+    if (suspension?.wasAttached === true && !this.ended) this.#ports.rejoin(this)
   }
 
   /**

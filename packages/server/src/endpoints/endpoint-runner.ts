@@ -83,6 +83,8 @@ export class EndpointRunner {
     const id = raw.headers[runHeader]
     if (id === undefined) return this.#requests.get(raw)
     delete raw.headers[runHeader]
+    const at = raw.rawHeaders.indexOf(runHeader)
+    if (at !== -1) raw.rawHeaders.splice(at, 2)
     const run = typeof id === 'string' ? this.#runs.get(id) : undefined
     if (run) this.#requests.set(raw, run)
     return run

@@ -2,14 +2,15 @@ import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import type { TopicDefinition } from './definition.ts'
 import type { EndpointRunner, RunAs } from './endpoint-runner.ts'
 import type { TopicAddress } from './topic-address.ts'
+import type { Refusal } from './verdict.ts'
 
 /** Who is refused when it is the load of a public topic. */
 export const serviceName = 'service'
 
 /** How long a route that cannot be run is not offered for push, ms. Then it is tried once more. */
 const withheldMs = 60_000
-/** How many refused runs are remembered, each for as long. */
-const maxRefusals = 1_000
+/** How many refusals are remembered. */
+const maxRemembered = 1_000
 
 /** Headers that each client sends, or that a run has anyway: none of them is what a run lacks. */
 const ordinary =
@@ -24,8 +25,10 @@ export class RunDiagnosis {
   readonly #log: FastifyBaseLogger
   /** When a run was refused, by whose it was and for what. */
   readonly #refusals = new Map<string, number>()
-  /** Until when a route is not offered for push. */
-  readonly #withheld = new Map<TopicDefinition, number>()
+  /** When those are tried again that are not offered push: whole routes, or the credentials that a route refuses. */
+  readonly #withheld = new Map<string, number>()
+  /** Routes that were run with success: what they refuse concerns some clients only. */
+  readonly #working = new Set<TopicDefinition>()
   readonly #said = new Set<TopicDefinition>()
   readonly #looking = new Set<TopicDefinition>()
 
@@ -34,42 +37,69 @@ export class RunDiagnosis {
     this.#log = log
   }
 
-  /** Whether push would fail although the route answers its clients. */
-  isWithheld(definition: TopicDefinition): boolean {
-    return (this.#withheld.get(definition) ?? 0) > performance.now()
+  /** Whether push would fail although the route answers these clients. */
+  isWithheld({ pattern }: TopicDefinition, who: string): boolean {
+    return this.#withheld.has(pattern.text) || this.#withheld.has(ownKey(pattern.text, who))
   }
 
   /** A run was refused. @param who names the credentials. */
   refused(address: TopicAddress, who: string): void {
-    const key = `${who}\n${address.key}`
-    this.#refusals.delete(key)
-    this.#refusals.set(key, performance.now())
-    const oldest = this.#refusals.keys().next().value
-    if (this.#refusals.size > maxRefusals && oldest !== undefined) this.#refusals.delete(oldest)
+    remember(this.#refusals, ownKey(address.key, who), performance.now())
   }
 
   /** The route was run with success. */
   answered(definition: TopicDefinition): void {
-    this.#withheld.delete(definition)
+    this.#working.add(definition)
+    this.#withheld.delete(definition.pattern.text)
   }
 
   /** The route answered a client's own request with 2xx: does it refuse the run in its place? */
   async compare(address: TopicAddress, who: string, as: RunAs, request: FastifyRequest): Promise<void> {
-    const { definition } = address
-    const refusedAt = this.#refusals.get(`${who}\n${address.key}`)
-    if (refusedAt === undefined || performance.now() - refusedAt > withheldMs || this.#looking.has(definition)) return
+    const { definition, key } = address
+    if (this.#looking.has(definition) || !this.#isDoubtful(address, who)) return
     this.#looking.add(definition)
     const verdict = await this.#runner.run(address, as, { kind: 'check' })
     this.#looking.delete(definition)
-    this.#refusals.delete(`${who}\n${address.key}`)
-    if (verdict.kind !== 'refused' && verdict.kind !== 'gone') return
-    this.#withheld.set(definition, performance.now() + withheldMs)
+    this.#refusals.delete(ownKey(key, who))
+    if (verdict.kind === 'refused' || verdict.kind === 'gone') this.#withhold(definition, who, verdict, as, request)
+    else if (verdict.kind !== 'unknown') {
+      this.#withheld.delete(ownKey(definition.pattern.text, who))
+      this.answered(definition)
+    }
+  }
+
+  /** A run was refused lately, or what is not offered is due to be tried again. */
+  #isDoubtful({ definition, key }: TopicAddress, who: string): boolean {
+    const now = performance.now()
+    const { text } = definition.pattern
+    const dueAt = this.#withheld.get(text) ?? this.#withheld.get(ownKey(text, who))
+    if (dueAt !== undefined) return now >= dueAt
+    const refusedAt = this.#refusals.get(ownKey(key, who))
+    return refusedAt !== undefined && now - refusedAt < withheldMs
+  }
+
+  #withhold(definition: TopicDefinition, who: string, { status }: Refusal, as: RunAs, request: FastifyRequest): void {
+    const { text } = definition.pattern
+    const key = this.#working.has(definition) ? ownKey(text, who) : text
+    remember(this.#withheld, key, performance.now() + withheldMs)
     if (this.#said.has(definition)) return
     this.#said.add(definition)
     const names = Object.keys(request.headers).filter((name) => !ordinary.test(name) && !(name in as.headers))
     const seen = names.length === 0 ? '' : ` The client's request had ${names.join(', ')}, which the run had not.`
     this.#log.warn(
-      `crossfade: the route ${definition.url} answers its client, but answered ${verdict.status} when the server ran it in the client's place, so it is not offered for push.${seen} List headers on which the answer depends under vary, or let the service send them: service: { headers }.`,
+      `crossfade: the route ${definition.url} answers its client, but answered ${status} when the server ran it in the client's place, so it is not offered for push.${seen} List headers on which the answer depends under vary, or let the service send them: service: { headers }.`,
     )
   }
+}
+
+function ownKey(key: string, who: string): string {
+  return `${who}\n${key}`
+}
+
+/** Keeps the newest. */
+function remember(times: Map<string, number>, key: string, at: number): void {
+  times.delete(key)
+  times.set(key, at)
+  const oldest = times.keys().next().value
+  if (times.size > maxRemembered && oldest !== undefined) times.delete(oldest)
 }

@@ -3,53 +3,84 @@ import type { TopicDefinition } from './definition.ts'
 import type { TopicAddress } from './topic-address.ts'
 import type { Verdict } from './verdict.ts'
 
-/** A failure that goes on is said again after this, with how often it was seen. */
+/** A failure that goes on, or comes again, is said again after this, with how often it was seen. */
 const repeatMs = 60_000
+/** Topics of a route that fail, as far as they are remembered. */
+const maxFailing = 1_000
 
 interface Failures {
   count: number
   saidAt: number
 }
 
+/** What is known of the loads of one route. */
+interface RouteLog {
+  readonly failures: Map<string, Failures>
+  /** The topics that fail, by key. */
+  readonly failing: Set<string>
+  /** It was said that the route cannot be loaded, and not yet that it can again. */
+  isSaid: boolean
+  count: number
+}
+
 /** Tells who runs the server when an endpoint cannot be loaded: once for each route and status, then counted. */
 export class RunLog {
   readonly #log: FastifyBaseLogger
-  readonly #failures = new Map<TopicDefinition, Map<string, Failures>>()
+  readonly #routes = new Map<TopicDefinition, RouteLog>()
+  readonly #notCompared = new Set<TopicDefinition>()
 
   constructor(log: FastifyBaseLogger) {
     this.#log = log
   }
 
   /** A load of this topic came to this. */
-  loaded({ definition, name }: TopicAddress, verdict: Verdict): void {
-    if (verdict.kind === 'value' || verdict.kind === 'unchanged') return this.#recovered(definition)
+  loaded({ definition, name, key }: TopicAddress, verdict: Verdict): void {
+    if (verdict.kind === 'value' || verdict.kind === 'unchanged') return this.#recovered(definition, key)
     // What is gone, or not this client's, is an answer and no trouble; a public topic is refused to the service itself.
     if (verdict.kind === 'gone' || (verdict.kind === 'refused' && definition.audience !== 'public')) return
-    const failures = this.#of(definition, `${verdict.kind} ${verdict.status}`)
+    const route = this.#of(definition)
+    if (route.failing.size < maxFailing) route.failing.add(key)
+    route.count += 1
+    const kind = `${verdict.kind} ${verdict.status}`
+    const failures = route.failures.get(kind) ?? { count: 0, saidAt: -Infinity }
+    route.failures.set(kind, failures)
     failures.count += 1
     const now = performance.now()
     if (now - failures.saidAt < repeatMs) return
     failures.saidAt = now
-    const times = failures.count > 1 ? ` It is the ${failures.count}th time.` : ''
+    route.isSaid = true
+    const times = failures.count > 1 ? ` Seen ${failures.count} times.` : ''
     this.#log.warn(
       `crossfade: the topic "${name}" cannot be loaded: ${verdict.detail}${times} Pages keep the last good value, are told that it is stale, and read the endpoint themselves. ${adviceOn(verdict)}`,
     )
   }
 
-  #recovered(definition: TopicDefinition): void {
-    const kinds = this.#failures.get(definition)
-    if (kinds === undefined) return
-    this.#failures.delete(definition)
-    const count = [...kinds.values()].reduce((sum, failures) => sum + failures.count, 0)
-    this.#log.info(`crossfade: "${definition.pattern.text}" can be loaded again, after ${count} failures.`)
+  /** Said once for each route: a shared value changes faster than a client's own answer can be compared with it. */
+  notCompared(definition: TopicDefinition, name: string): void {
+    if (this.#notCompared.has(definition)) return
+    this.#notCompared.add(definition)
+    this.#log.warn(
+      `crossfade: the topic "${name}" differs each time that a client's own answer is compared with what it would share, so the client is not let in to push, and polls. If a field of ${definition.url} differs each time, such as a time, list it under ignore; else look at its audience, its group and its vary.`,
+    )
   }
 
-  #of(definition: TopicDefinition, kind: string): Failures {
-    const kinds = this.#failures.get(definition) ?? new Map<string, Failures>()
-    this.#failures.set(definition, kinds)
-    const failures = kinds.get(kind) ?? { count: 0, saidAt: -Infinity }
-    kinds.set(kind, failures)
-    return failures
+  /** Said when nothing of the route fails any more; not each time that one of its topics does well again. */
+  #recovered(definition: TopicDefinition, key: string): void {
+    const route = this.#routes.get(definition)
+    if (route === undefined) return
+    route.failing.delete(key)
+    if (!route.isSaid || route.failing.size > 0) return
+    route.isSaid = false
+    this.#log.info(`crossfade: "${definition.pattern.text}" can be loaded again, after ${route.count} failures.`)
+    route.count = 0
+  }
+
+  #of(definition: TopicDefinition): RouteLog {
+    const known = this.#routes.get(definition)
+    if (known !== undefined) return known
+    const route: RouteLog = { failures: new Map(), failing: new Set(), isSaid: false, count: 0 }
+    this.#routes.set(definition, route)
+    return route
   }
 }
 

@@ -31,11 +31,17 @@ export class CredentialSource {
     return !this.#refused.has(identity) && !hasExpired(identity)
   }
 
-  /** @returns `null` when there are none. */
-  pick(subscribers: Iterable<{ readonly identity: Identity }>): Identity | null {
+  /**
+   * @param may whose credentials may be used.
+   * @returns `null` when there are none.
+   */
+  pick(
+    subscribers: Iterable<{ readonly identity: Identity }>,
+    may: (identity: Identity) => boolean = () => true,
+  ): Identity | null {
     let refused: Identity | null = null
     for (const identity of this.#all(subscribers)) {
-      if (hasExpired(identity)) continue
+      if (hasExpired(identity) || !may(identity)) continue
       if (!this.#refused.has(identity)) return identity
       refused ??= identity
     }

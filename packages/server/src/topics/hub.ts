@@ -1,14 +1,14 @@
 import { CrossfadeError, topicQuery } from '@crossfade/protocol'
 import type { Broker } from '../brokers/broker.ts'
+import type { SharedValue } from '../access/permission.ts'
 import type { Identity } from '../identity/principal.ts'
-import type { Answer } from '../endpoints/verdict.ts'
 import type { Staleness } from '../delivery/staleness.ts'
 import type { TopicDefinition } from '../endpoints/definition.ts'
 import { topicKey, varyHeaders, type TopicAddress } from '../endpoints/topic-address.ts'
 import type { LiveTopic } from './live-topic.ts'
 import { LogTopic } from './log-topic.ts'
 import type { TopicRegistry } from '../endpoints/registry.ts'
-import { Sharing, type Comparison } from './sharing.ts'
+import { Sharing } from './sharing.ts'
 import { ValueTopic, type ValueTopicPorts } from './value-topic.ts'
 
 const maxSweepMs = 5_000
@@ -18,6 +18,8 @@ const minSweepMs = 10
 export interface HubPorts extends ValueTopicPorts {
   /** A topic is shared no more, because its answers differ between those who should share them. */
   sharingEnded(address: TopicAddress): void
+  /** A topic changes too fast to see whether its answers differ. */
+  notCompared(address: TopicAddress): void
 }
 
 /** A live topic whose newest value cannot be had. */
@@ -110,17 +112,22 @@ export class Hub {
     return this.#sharing.isEnded(address)
   }
 
-  /** Compares a client's own answer with the value that it would share; `null` when there is none that could be compared now. */
-  compareShared(address: TopicAddress): ((identity: Identity, answer: Answer) => Promise<Comparison>) | null {
+  /** What a client's own answer is compared with; `null` when there is nothing now. */
+  sharedValue(address: TopicAddress): SharedValue | null {
     const topic = this.#live.get(address.key)
     return topic instanceof ValueTopic && address.definition.audience !== 'principal'
-      ? this.#sharing.compare(topic)
+      ? this.#sharing.valueOf(topic)
       : null
+  }
+
+  notCompared(address: TopicAddress): void {
+    this.#ports.notCompared(address)
   }
 
   /** Whether a grant is enough to share a group's value: the client's own answer was once the same as this topic's. */
   isSharer(address: TopicAddress, identity: Identity): boolean {
-    if (typeof address.definition.audience === 'string' || address.definition.kind === 'log') return true
+    const { audience, authorize, kind } = address.definition
+    if (typeof audience === 'string' || kind === 'log' || authorize !== null) return true
     const topic = this.#live.get(address.key)
     return topic instanceof ValueTopic && topic.sharers.has(identity)
   }

@@ -11,8 +11,9 @@ export class Sharers {
   }
 
   add({ key }: Identity): void {
-    if (this.#keys.size >= maxSharers) this.#keys.clear()
     this.#keys.add(key)
+    const oldest = this.#keys.values().next().value
+    if (this.#keys.size > maxSharers && oldest !== undefined) this.#keys.delete(oldest)
   }
 
   /** A value was loaded by these credentials: what others had agreed with counts only if these had, too. */

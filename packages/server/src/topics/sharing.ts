@@ -1,15 +1,15 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import type { Comparison, SharedValue } from '../access/permission.ts'
 import type { TopicAddress } from '../endpoints/topic-address.ts'
-import type { Answer } from '../endpoints/verdict.ts'
 import type { Identity } from '../identity/principal.ts'
 import type { ValueTopic } from './value-topic.ts'
-
-/** How a client's own answer compares with the value that it would share. `unsure`: the value changed meanwhile. */
-export type Comparison = 'same' | 'differs' | 'unsure'
 
 /** So many times must another client's own answer differ from the settled value that it would share. */
 const maxMismatches = 2
 /** Topics whose sharing has ended; beyond it the oldest may be shared, and be found out, again. */
 const maxEnded = 10_000
+/** A change that the answer shows already is told within this time, ms; later by a handler that reads from what lags. */
+const toldWithinMs = 500
 
 /**
  * The net under `audience`: a permission check has the client's own answer anyway, so it is compared with the value that the client would
@@ -30,31 +30,38 @@ export class Sharing {
   }
 
   /**
-   * Remembers the shared value as it is before a client's own run, or `null` when there is none that could be compared.
+   * The shared value as it is before a client's own run, or `null` when there is none that could be compared.
    *
-   * An answer that differs may be newer than the value: so that is loaded again as it was loaded before, and only where it stays as it was
-   * do the two differ.
+   * An answer that differs may be newer than the value: so that is loaded again as it was loaded before, and time is given to the change to
+   * be told. Only where nothing at all comes do the two differ.
    */
-  compare(topic: ValueTopic): ((identity: Identity, answer: Answer) => Promise<Comparison>) | null {
-    const { snapshot } = topic.state
+  valueOf(topic: ValueTopic): SharedValue | null {
+    const { snapshot, epoch, head } = topic.state
     if (snapshot === null) return null
-    const isUnchanged = (): boolean => topic.state.snapshot?.hash === snapshot.hash && topic.staleness === null
-    return async (identity, answer) => {
-      if (topic.loadedBy?.key === identity.key) return 'same'
-      if (topic.agrees(answer)) {
-        if (topic.settled && isUnchanged()) this.#agreed(topic, identity)
-        return topic.settled ? 'same' : 'unsure'
-      }
-      await topic.reloadAsBefore()
-      if (!isUnchanged()) return 'unsure'
-      this.#mismatched(topic)
-      return 'differs'
+    const { changes } = topic
+    const isUnchanged = (): boolean =>
+      topic.changes === changes && topic.state.epoch === epoch && topic.state.head === head && topic.staleness === null
+    return {
+      loadedAs: topic.loadedAs,
+      compare: async (identity, answer, reference): Promise<Comparison> => {
+        if (topic.loadedBy?.key === identity.key) return 'same'
+        if (topic.settled && topic.agrees(answer)) return this.#agreed(topic, identity)
+        if (reference !== null && topic.equalityOf(reference) === topic.equalityOf(answer))
+          return this.#agreed(topic, identity)
+        await topic.reloadAsBefore()
+        if (!isUnchanged()) return 'unsure'
+        await pause(Math.max(toldWithinMs, ...topic.address.definition.reloadAfterMs))
+        if (!isUnchanged()) return 'unsure'
+        this.#mismatched(topic)
+        return 'differs'
+      },
     }
   }
 
-  #agreed(topic: ValueTopic, identity: Identity): void {
+  #agreed(topic: ValueTopic, identity: Identity): 'same' {
     this.#mismatches.delete(topic)
     topic.sharers.add(identity)
+    return 'same'
   }
 
   #mismatched(topic: ValueTopic): void {
@@ -72,6 +79,5 @@ export class Sharing {
     }
     this.#mismatches.delete(topic)
     this.#onEnd(address)
-    topic.endAll('forbidden', `The topic "${address.name}" is not shared any more. Read its endpoint.`)
   }
 }

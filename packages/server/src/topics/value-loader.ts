@@ -1,4 +1,3 @@
-import { CrossfadeError } from '@crossfade/protocol'
 import type { RunAs, RunOptions } from '../endpoints/endpoint-runner.ts'
 import type { TopicAddress } from '../endpoints/topic-address.ts'
 import { RunError, type Answer, type Unknown, type Verdict } from '../endpoints/verdict.ts'
@@ -49,22 +48,34 @@ export class ValueLoader {
    * Runs the endpoint once.
    *
    * @param subscribers whose credentials may be used, when the topic is not public.
+   * @param may whose credentials may be used, when the topic is not public.
    * @param loader whose credentials must be used, if it must be somebody's in particular.
    * @throws RunError when it is refused, gone, or nobody knows.
    */
-  async load(subscribers: Iterable<{ readonly identity: Identity }>, loader: Identity | null): Promise<Loaded> {
-    const { definition } = this.#address
-    const lender = loader !== null && !hasExpired(loader) ? loader : this.#credentials.pick(subscribers)
-    if (definition.audience === 'public') return this.#loadForAll(this.#service(lender))
-    if (lender === null)
-      throw new CrossfadeError('server_error', `No subscriber's credentials are there to load "${this.#address.name}".`)
-    return this.#loadAs(lender)
+  async load(
+    subscribers: Iterable<{ readonly identity: Identity }>,
+    may: (identity: Identity) => boolean,
+    loader: Identity | null,
+  ): Promise<Loaded> {
+    const { definition, name } = this.#address
+    const isPublic = definition.audience === 'public'
+    const lender =
+      loader !== null && !hasExpired(loader) ? loader : this.#credentials.pick(subscribers, isPublic ? undefined : may)
+    if (isPublic) return this.#loadForAll(this.runAs(lender))
+    if (lender !== null) return this.#loadAs(lender)
+    const detail = `No subscriber's credentials are there to load "${name}": they have run out, or are being checked.`
+    throw new RunError({ kind: 'unknown', status: 0, reason: 'unverified', retryAfterMs: null, detail })
+  }
+
+  /** In whose place a value is loaded, by whose credentials it is; `null`: the service's, for a public topic. */
+  runAs(by: Identity | null): RunAs {
+    return this.#address.definition.audience === 'public' || by === null ? this.#service(by) : by
   }
 
   async #loadForAll(as: RunAs): Promise<Loaded> {
     const verdict = await this.#run(as)
     if (verdict.kind !== 'value') {
-      if (verdict.kind === 'refused') this.#ports.refusedToRun(this.#address)
+      if (verdict.kind !== 'unknown') this.#ports.refusedToRun(this.#address)
       throw new RunError(verdict)
     }
     const { answer } = verdict

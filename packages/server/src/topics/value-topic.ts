@@ -5,9 +5,10 @@ import type { FlushCycle } from '../delivery/flush-cycle.ts'
 import { entryLine, snapshotLine } from '../delivery/lines.ts'
 import type { Staleness } from '../delivery/staleness.ts'
 import type { Subscriber } from '../delivery/subscriber.ts'
+import type { RunAs } from '../endpoints/endpoint-runner.ts'
 import type { TopicAddress } from '../endpoints/topic-address.ts'
 import { RunError, type Answer } from '../endpoints/verdict.ts'
-import type { Identity } from '../identity/principal.ts'
+import { hasExpired, type Identity } from '../identity/principal.ts'
 import { CredentialSource } from './credential-source.ts'
 import { difference } from './difference.ts'
 import { LiveTopic } from './live-topic.ts'
@@ -51,6 +52,7 @@ export class ValueTopic extends LiveTopic {
   readonly #reloadAfter: ReloadAfter
   /** Counts changes that came while nobody needed the value: a load that began before one must not be stored after it. */
   #missedChanges = 0
+  #changes = 0
   /** By whose credentials the value was read; `null` by the service's. */
   #loadedBy: Identity | null = null
   /** Whose next load it is, when it must be somebody's in particular. */
@@ -84,12 +86,24 @@ export class ValueTopic extends LiveTopic {
     return this.#loadedBy
   }
 
+  /** In whose place the value was read; `null`: their credentials have run out. */
+  get loadedAs(): RunAs | null {
+    const by = this.#loadedBy
+    return by !== null && hasExpired(by) ? null : this.#loader.runAs(by)
+  }
+
+  /** How many changes were told so far. */
+  get changes(): number {
+    return this.#changes
+  }
+
   get settled(): boolean {
     return this.#schedule.settled
   }
 
   /** A change of the database, or doubt about the value, touches the topic. */
   invalidate(cause: Cause = { at: Date.now() }): void {
+    this.#changes += 1
     this.#cause = later(this.#cause, cause)
     this.#want()
     this.#reloadAfter.changed()
@@ -132,6 +146,14 @@ export class ValueTopic extends LiveTopic {
   async reloadAsBefore(): Promise<void> {
     this.#nextLoader = this.#loadedBy
     await this.#schedule.next().catch(() => {})
+  }
+
+  /** What those who listen get is read by the credentials of one who is known to get the same, not of one who is only about to join. */
+  #mayLoad(identity: Identity): boolean {
+    const { audience, authorize } = this.address.definition
+    return (
+      typeof audience === 'string' || authorize !== null || this.subscribers.size === 0 || this.sharers.has(identity)
+    )
   }
 
   #takeNextLoader(): Identity | null {
@@ -241,7 +263,7 @@ export class ValueTopic extends LiveTopic {
     const missed = this.#missedChanges
     let loaded: Loaded
     try {
-      loaded = await this.#loader.load(this.subscribers, this.#takeNextLoader())
+      loaded = await this.#loader.load(this.subscribers, (by) => this.#mayLoad(by), this.#takeNextLoader())
     } catch (error) {
       await this.#failed(error)
       throw error

@@ -170,14 +170,14 @@ export class EndpointWrapper {
   }
 
   /** What an answer of 2xx says of the client, and of the route. */
-  #learn({ topic, identity, since }: Wrapped, request: FastifyRequest): void {
+  #learn({ topic, identity, since }: Wrapped, request: FastifyRequest, who: string): void {
     const { address } = topic
     const { access, diagnosis, service } = this.#context
-    const isShared = address.definition.audience === 'public' && address.definition.kind === 'value'
-    const as = isShared
-      ? { headers: { ...service.headers, ...address.headers }, ip: service.ip ?? identity.ip }
-      : identity
-    void diagnosis.compare(address, isShared ? serviceName : identity.key, as, request)
+    const as =
+      who === serviceName
+        ? { headers: { ...service.headers, ...address.headers }, ip: service.ip ?? identity.ip }
+        : identity
+    void diagnosis.compare(address, who, as, request)
     // Who is nobody here may be somebody to the handler, by a credential that is not known: the answer proves nothing for others.
     if (address.definition.authorize !== null || identity.principal === null) return
     access.granted(address, identity, since)
@@ -203,7 +203,7 @@ export class EndpointWrapper {
   }
 
   #private(definition: TopicDefinition, reply: FastifyReply): Skipped | null {
-    if (definition.audience !== 'public' || definition.kind === 'log') return null
+    if (!isSharedByAll(definition)) return null
     const reason = privateReason(reply.getHeaders())
     if (reason === null) return null
     this.warnPrivate(definition, reason)
@@ -211,9 +211,9 @@ export class EndpointWrapper {
   }
 
   /** Why push is not promised although the answer is a topic's. */
-  #withheld({ address }: LiveTopic): Skipped | null {
+  #withheld({ address }: LiveTopic, who: string): Skipped | null {
     const { diagnosis, hub } = this.#context
-    if (diagnosis.isWithheld(address.definition)) return { skipped: 'the route refuses the server, which runs it' }
+    if (diagnosis.isWithheld(address.definition, who)) return { skipped: 'the route refuses the server, which runs it' }
     return hub.isUnshared(address) ? { skipped: 'its clients got different answers, and it is shared no more' } : null
   }
 
@@ -228,8 +228,9 @@ export class EndpointWrapper {
     const { definition } = topic.address
     // The application itself may have found that the client has this already.
     const isUnchanged = reply.statusCode === 304
-    if (!isUnchanged) this.#learn(wrapped, request)
-    const withheld = this.#withheld(topic)
+    const who = isSharedByAll(definition) ? serviceName : wrapped.identity.key
+    if (!isUnchanged) this.#learn(wrapped, request, who)
+    const withheld = this.#withheld(topic, who)
     const hashOf = (): string | null | undefined =>
       body === null ? hashOfTag(topic, reply.getHeader('etag')) : hashOfBody(topic, wrapped.cursor, body)
     const hash = withheld === null ? hashOf() : null
@@ -259,6 +260,11 @@ function isPlainJson(reply: FastifyReply, payload: unknown): boolean {
     ? [payload.status, payload.headers.get('content-type')]
     : [reply.statusCode, null]
   return status >= 200 && status <= 299 && isJson(own ?? reply.getHeader('content-type'))
+}
+
+/** The service loads it for everybody. */
+function isSharedByAll({ audience, kind }: TopicDefinition): boolean {
+  return audience === 'public' && kind === 'value'
 }
 
 function listOf<T>(hooks: T | T[] | undefined): T[] {
