@@ -132,7 +132,13 @@ export class ValueTopic extends LiveTopic {
   async ready(identity: Identity): Promise<void> {
     this.#credentials.offer(identity)
     if (this.state.snapshot !== null && !this.#schedule.overdue) return
-    await this.#loaded(identity)
+    try {
+      await this.#loaded(identity)
+    } catch (error) {
+      // The last good value is there, and is told to be stale (D12); whether this client may have it is not said by a load for all.
+      const isOwnRefusal = error instanceof RunError && error.isRefusal && this.address.definition.audience !== 'public'
+      if (isOwnRefusal || this.#closed || this.state.snapshot === null) throw error
+    }
     if (this.state.snapshot === null)
       throw new CrossfadeError('server_error', `The value of "${this.address.name}" could not be loaded. Try again.`)
   }
