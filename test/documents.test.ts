@@ -75,8 +75,11 @@ describe('the first example of README.md', () => {
   })
 })
 
-test('the examples of the guide typecheck', async () => {
-  const examples = await writeExamples('guide', read('migration-guide.md'))
+test.each([
+  ['the guide', ['migration-guide.md']],
+  ['the packages', under('packages', /README\.md$/)],
+])('the examples of %s typecheck', async (name, paths) => {
+  const examples = await writeExamples(name.replace(' ', '-'), paths.map(read).join('\n'))
   try {
     expect(await typecheck(examples)).toBe('')
   } finally {

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { startEmbeddedPostgres } from '@crossfade/testkit/embedded-postgres'
 import { codeBlocks } from '../documents/markdown.ts'
-import { pack, root } from './packages.ts'
+import { pack, packages, root } from './packages.ts'
 
 const run = promisify(execFile)
 const product = fileURLToPath(new URL('product', import.meta.url))
@@ -16,8 +16,8 @@ const examples = ['server.ts', 'page.ts', 'feed.ts']
 const minuteMs = 60_000
 
 /**
- * Installs the packed packages into an empty project outside of this one, compiles README.md's example there with the
- * strictest settings, and runs it on plain `node` and a real PostgreSQL.
+ * Installs the packed packages into an empty project outside of this one, compiles README.md's example and those of the
+ * packages there with the strictest settings, and runs README.md's on plain `node` and a real PostgreSQL.
  *
  * @throws what npm, the compiler or the example said.
  */
@@ -62,6 +62,12 @@ async function writeProduct(folder: string): Promise<void> {
     const block = blocks.find(({ code }) => code.startsWith(`// ${name}\n`))
     if (block === undefined) throw new Error(`README.md has no example ${name}.`)
     await writeFile(join(folder, name), block.code)
+  }
+  for (const name of packages) {
+    const [block] = codeBlocks(await readFile(join(root, 'packages', name, 'README.md'), 'utf8')).filter(
+      ({ language }) => language === 'ts',
+    )
+    if (block !== undefined) await writeFile(join(folder, `minimal-${name}.ts`), block.code)
   }
   await writeFile(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['*.ts'] }))
 }
