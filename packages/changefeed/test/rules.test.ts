@@ -166,6 +166,15 @@ describe('a rule', () => {
     ).toBe(false)
   })
 
+  it.each<[string, unknown, RegExp]>([
+    ['nothing', () => {}, /gave undefined. Write \(row\) => \({ id: row.id }\), with the parentheses/],
+    ['a promise', async () => ({ id: 1 }), /gave a promise/],
+    ['a text', () => 'id', /gave "id"/],
+    ['an array', () => ['id'], /gave an array/],
+  ])('is refused when its function gives %s', (_what, params, message) => {
+    expect(() => changes(orders, params as () => { id: number })).toThrow(message)
+  })
+
   it('touches the topic that a row leaves and the one that it enters', () => {
     const rule = changes(orders, (order) => ({ customer: order.customer }))
     const moved = change('update', sent, { ...sent, customer_id: 8 })

@@ -1,3 +1,4 @@
+import { CrossfadeError } from '@crossfade/protocol'
 import { unsent, type Row } from '../change.ts'
 import { typedValue, type ColumnDescription, type TableDescription } from './table.ts'
 
@@ -36,18 +37,32 @@ export interface TopicFunction {
   readonly passedOn: ReadonlyMap<string, ColumnDescription>
 }
 
-/** Finds out what a topic function reads and gives, by running it on rows that take notes. */
+/**
+ * Finds out what a topic function reads and gives, by running it on rows that take notes.
+ *
+ * @throws CrossfadeError `invalid_options` when it gives no object.
+ */
 export function examine(description: TableDescription, read: (row: never) => object): TopicFunction {
   const columns = new Set<string>()
   const given = answerTo(description, read, (column) => {
     columns.add(column.name)
     return column.example
   })
+  requireObject(description, given)
   return {
     columns: [...columns],
     names: given === null ? null : Object.keys(given),
     passedOn: passedOn(description, read),
   }
+}
+
+function requireObject({ schema, name }: TableDescription, given: unknown): void {
+  if (typeof given === 'object' && !Array.isArray(given) && !(given instanceof Promise)) return
+  const what = given instanceof Promise ? 'a promise' : Array.isArray(given) ? 'an array' : JSON.stringify(given)
+  throw new CrossfadeError(
+    'invalid_options',
+    `The topic function of a rule for ${schema}.${name} must give the topic's parameters as an object, and gave ${what}. Write (row) => ({ id: row.id }), with the parentheses, and without async.`,
+  )
 }
 
 function passedOn(description: TableDescription, read: (row: never) => object): Map<string, ColumnDescription> {

@@ -9,11 +9,27 @@ export function ruleProblems(rule: ChangeRule, pattern: TopicPattern, kind: Topi
   return names === null ? [] : parameterProblems(rule, names, pattern, kind)
 }
 
+/** A rule gave parameters that its topic has not, or too few of them, and nobody could know before there was a row. */
+export class UnfittingRule extends Error {}
+
+/** @throws UnfittingRule when the parameters that a rule gave for a row do not fit the topic. */
+export function requireFitting(
+  rule: ChangeRule,
+  params: Readonly<Record<string, string>>,
+  pattern: TopicPattern,
+  kind: TopicKind,
+): void {
+  const names = Object.keys(params)
+  if (names.length === pattern.params.length && names.every((name) => pattern.params.includes(name))) return
+  const [problem] = parameterProblems(rule, names, pattern, kind)
+  if (problem !== undefined) throw new UnfittingRule(problem)
+}
+
 /**
  * What is wrong with parameters of these names. A log topic needs all of its own, as an event belongs to one topic. For a value topic fewer
  * will do: all topics that have these load again.
  */
-export function parameterProblems(
+function parameterProblems(
   rule: ChangeRule,
   names: readonly string[],
   pattern: TopicPattern,
@@ -50,7 +66,7 @@ function missingOf(names: readonly string[], { params }: TopicPattern): string[]
   return params.filter((name) => !names.includes(name))
 }
 
-export function tableOf({ table }: ChangeRule): string {
+function tableOf({ table }: ChangeRule): string {
   return `${table.schema}.${table.name}`
 }
 

@@ -3,6 +3,7 @@ import { CrossfadeError } from '@crossfade/protocol'
 import type { Append } from '../brokers/broker.ts'
 import { eventText } from '../json-text.ts'
 import type { TopicDefinition } from '../endpoints/definition.ts'
+import { requireFitting, UnfittingRule } from '../endpoints/rule-parameters.ts'
 import type { Hub } from './hub.ts'
 import type { TopicRegistry } from '../endpoints/registry.ts'
 import { ValueTopic, type Cause } from './value-topic.ts'
@@ -40,6 +41,8 @@ export class ChangeRouter {
   readonly #maxEventBytes: number
   readonly #report: (error: unknown, context: string) => void
   #routes: Map<string, Route[]> | null = null
+  /** Rules that do not fit their topics, which no row can mend: each is told once. */
+  readonly #unfitting = new Set<string>()
 
   constructor(
     hub: Hub,
@@ -110,6 +113,7 @@ export class ChangeRouter {
     try {
       const params = rule.params(row)
       if (params === 'all') throw unassigned(definition, change)
+      requireFitting(rule, params, definition.pattern, definition.kind)
       topic = nameOf(definition, params)
       if (topic === null) return
       const data = rule.data(row)
@@ -130,6 +134,11 @@ export class ChangeRouter {
   /** Clients of the logs that lost something read them again (R4), and who runs the server learns why. */
   async #tell({ topics, definitions, failures }: Losses): Promise<void> {
     for (const [route, error] of failures) {
+      if (error instanceof UnfittingRule) {
+        const reason = `${route.definition.pattern.text}\n${error.message}`
+        if (this.#unfitting.has(reason)) continue
+        this.#unfitting.add(reason)
+      }
       const failure = ruleFailure(route, error)
       this.#report(failure, `a rule of "${route.definition.pattern.text}"`)
     }
@@ -176,10 +185,15 @@ function rewritten(route: Route, change: RowChange, losses: Losses): void {
   }
 }
 
-/** A rule that throws may concern every topic. */
+/** A rule that throws, or gives what fits no topic, may concern every topic. */
 function touchedBy(route: Route, change: RowChange, losses: Losses): ReturnType<typeof touched> {
+  const { definition, rule } = route
   try {
-    return touched(route.rule, change)
+    const both = touched(rule, change)
+    for (const params of [both.before, both.after]) {
+      if (params !== null && params !== 'all') requireFitting(rule, params, definition.pattern, definition.kind)
+    }
+    return both
   } catch (error) {
     losses.failed(route, error)
     return { before: 'all', after: null }
