@@ -15,6 +15,7 @@ export type {
   TopicOptions,
   ValueTopicOptions,
 } from './endpoints/definition.ts'
+export { log, value, type Misfit, type PatternParams } from './endpoints/declare.ts'
 export type { Authenticate } from './identity/authenticator.ts'
 export type { ClaimName, Claims, Headers, Principal } from './identity/principal.ts'
 export type { Limits } from './limits.ts'

@@ -1,7 +1,7 @@
 import { CrossfadeError } from '@crossfade/protocol'
 import type { FastifyInstance } from 'fastify'
 import { suggestion } from './configuration/nearest.ts'
-import { isWrappedBlock, unwrappedRoutes } from './declared-routes.ts'
+import { isHeardOf, unheardRoutes } from './declared-routes.ts'
 import type { TopicRegistry } from './endpoints/registry.ts'
 import { coarseRule } from './endpoints/rule-parameters.ts'
 import type { CrossfadeOptions } from './options.ts'
@@ -20,11 +20,11 @@ export function installStartChecks(app: FastifyInstance, registry: TopicRegistry
         if (coarse !== null) app.log.info(`crossfade: ${coarse}`)
     }
   })
-  if (unwrappedRoutes(app) === null) tellAtFirstRequest(app)
+  if (unheardRoutes(app) === null) tellAtFirstRequest(app)
 }
 
 function requireWrapped(app: FastifyInstance): void {
-  const routes = unwrappedRoutes(app) ?? []
+  const routes = unheardRoutes(app) ?? []
   if (routes.length === 0) return
   throw new CrossfadeError('invalid_options', `The config.crossfade of ${routes.join(', ')} ${missed}`)
 }
@@ -62,7 +62,7 @@ function tellAtFirstRequest(app: FastifyInstance): void {
   app.addHook('onRequest', async ({ routeOptions }) => {
     const { config, method, url } = routeOptions
     const block = config.crossfade
-    if (block === undefined || isWrappedBlock(block)) return
+    if (block === undefined || isHeardOf(block)) return
     const route = `${String(method)} ${url}`
     if (told.has(route)) return
     told.add(route)

@@ -39,7 +39,7 @@ export function changes<T extends Table, Name extends string = never>(
   table: T,
   params?: ParamsOf<T, Name>,
   options?: RuleOptions<T>,
-): ChangeRule<Name> {
+): ChangeRule<NoInfer<Name>> {
   return ruleOf(table, ['insert', 'update', 'delete', 'truncate'], params, options)
 }
 
@@ -48,7 +48,7 @@ export function inserts<T extends Table, Name extends string = never>(
   table: T,
   params?: ParamsOf<T, Name>,
   options?: RuleOptions<T>,
-): ChangeRule<Name> {
+): ChangeRule<NoInfer<Name>> {
   return ruleOf(table, ['insert'], params, options)
 }
 
@@ -57,7 +57,7 @@ export function updates<T extends Table, Name extends string = never>(
   table: T,
   params?: ParamsOf<T, Name>,
   options?: RuleOptions<T>,
-): ChangeRule<Name> {
+): ChangeRule<NoInfer<Name>> {
   return ruleOf(table, ['update'], params, options)
 }
 
@@ -66,7 +66,7 @@ export function deletes<T extends Table, Name extends string = never>(
   table: T,
   params?: ParamsOf<T, Name>,
   options?: RuleOptions<T>,
-): ChangeRule<Name> {
+): ChangeRule<NoInfer<Name>> {
   return ruleOf(table, ['delete'], params, options)
 }
 
@@ -81,7 +81,7 @@ export function rewrites<T extends Table, Name extends string = never>(
   table: T,
   params?: ParamsOf<T, Name>,
   options: Pick<RuleOptions<T>, 'casing' | 'moves'> = {},
-): ChangeRule<Name> {
+): ChangeRule<NoInfer<Name>> {
   return routing(table, ['update', 'delete', 'truncate'], params, options)
 }
 

@@ -10,7 +10,7 @@ import type { TransportContext } from '../context.ts'
 import { sendProblem } from '../problem.ts'
 import { advertise, conditional, sayHeld } from './decorate.ts'
 import { findTopic, type FoundTopic } from './find.ts'
-import { declareWrapped } from '../../declared-routes.ts'
+import { noteHeard } from '../../declared-routes.ts'
 import type { Skipped } from '../../endpoints/skips.ts'
 import { answerHeld } from './hold.ts'
 import { hashOfBody, hashOfTag } from './observe.ts'
@@ -71,6 +71,7 @@ export class EndpointWrapper {
   #wrap(route: FastifyRoute): void {
     const options = route.config?.crossfade
     if (options === undefined) return
+    noteHeard(route)
     const known = route.method === 'HEAD' ? this.#definitions.get(options) : undefined
     if (known !== undefined) return this.#wrapHead(route, known)
     if (String(route.method) !== 'GET') {
@@ -82,7 +83,6 @@ export class EndpointWrapper {
     const definition = routeDefinition(route.url, options, route.constraints)
     this.#registry.add(definition)
     this.#definitions.set(options, definition)
-    declareWrapped(route)
     this.#context.rollout.declare(definition.feature)
     route.preHandler = [...listOf(route.preHandler), this.#before(definition)]
     route.onSend = [this.#keepBody, ...listOf(route.onSend), this.#after(definition)]
@@ -90,7 +90,6 @@ export class EndpointWrapper {
 
   /** The `HEAD` that Fastify makes of a `GET` answers with the same headers (RFC 9110 §9.3.2), at once. */
   #wrapHead(route: FastifyRoute, definition: TopicDefinition): void {
-    declareWrapped(route)
     route.preHandler = [...listOf(route.preHandler), this.#before(definition)]
     route.onSend = [this.#keepBody, ...listOf(route.onSend), this.#after(definition)]
   }
