@@ -11,6 +11,7 @@ import { spreadOf } from './rollout/spread.ts'
 import { stageMessage } from './rollout/stage-messages.ts'
 import { dispose, drain } from './shutdown.ts'
 import { installStartChecks } from './start-checks.ts'
+import { fitTimeouts } from './timeouts.ts'
 import { ChangeRouter } from './topics/change-router.ts'
 import { isUnder } from './transports/base-path.ts'
 import { mount } from './transports/mount.ts'
@@ -45,6 +46,9 @@ async function plugin(app: FastifyInstance, given: CrossfadeOptions): Promise<vo
 
   rollout.onChange((feature) => connections.announce(stageMessage(feature, spreadOf(connections.size))))
   if (options.feed) startFeed(app, options.feed, router)
+  fitTimeouts(app, limits, context.heartbeats)
+  // The server's own time-out may be set until then.
+  app.addHook('onListen', async () => fitTimeouts(app, limits, context.heartbeats))
   app.addHook('preClose', () => drain(context, [answers, upgrades]))
   app.addHook('onClose', () => {
     upgrades.close()

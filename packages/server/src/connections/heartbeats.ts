@@ -11,12 +11,19 @@ const slots = 50
 /** One timer for the heartbeats of all connections: each is visited once an interval, in its slot. */
 export class Heartbeats {
   readonly #slots: Set<Beating>[] = Array.from({ length: slots }, () => new Set())
-  readonly #intervalMs: number
-  readonly #timer: NodeJS.Timeout
+  #intervalMs = 0
+  #timer: NodeJS.Timeout | undefined
   #tick = 0
   #n = 0
 
   constructor(intervalMs: number) {
+    this.beatEvery(intervalMs)
+  }
+
+  /** Sets the interval anew. */
+  beatEvery(intervalMs: number): void {
+    if (intervalMs === this.#intervalMs) return
+    clearInterval(this.#timer)
     this.#intervalMs = intervalMs
     this.#timer = setInterval(() => this.#visit(), intervalMs / slots)
     this.#timer.unref()

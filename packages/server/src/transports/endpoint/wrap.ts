@@ -13,6 +13,7 @@ import { findTopic, type FoundTopic } from './find.ts'
 import { noteHeard } from '../../declared-routes.ts'
 import type { Skipped } from '../../endpoints/skips.ts'
 import { answerHeld } from './hold.ts'
+import { holdWithin } from '../../timeouts.ts'
 import { hashOfBody, hashOfTag } from './observe.ts'
 import { isResponse, readBody, unwrapResponse, type ReadBody } from './read-body.ts'
 import { acceptsEventStream, preferredWait } from './preferences.ts'
@@ -145,7 +146,9 @@ export class EndpointWrapper {
 
   #waitMs(request: FastifyRequest): number | null {
     const waitS = preferredWait(request.headers.prefer)
-    return waitS === null ? null : Math.min(waitS * 1000, this.#context.limits.maxHoldMs)
+    if (waitS === null) return null
+    const waitMs = Math.min(waitS * 1000, this.#context.limits.maxHoldMs)
+    return holdWithin(waitMs, request.routeOptions.handlerTimeout)
   }
 
   /** Before any compression. */

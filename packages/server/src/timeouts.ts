@@ -1,0 +1,35 @@
+import type { FastifyInstance } from 'fastify'
+import type { Heartbeats } from './connections/heartbeats.ts'
+import type { Limits } from './limits.ts'
+
+/**
+ * Keeps heartbeat and hold below the time-outs that the application has for its own requests: `connectionTimeout` (or `server.timeout`), which
+ * ends a connection that is silent, and `handlerTimeout`. Half of it leaves the other half to the handler and to the way.
+ * What is cut is logged.
+ */
+export function fitTimeouts(app: FastifyInstance, limits: Limits, heartbeats: Heartbeats): void {
+  const silenceMs = app.server.timeout || Infinity
+  const { handlerTimeout } = app.initialConfig as { handlerTimeout?: number }
+  const handlerMs = handlerTimeout || Infinity
+  const fitting = {
+    heartbeatMs: Math.min(limits.heartbeatMs, halfOf(silenceMs)),
+    maxHoldMs: Math.min(limits.maxHoldMs, halfOf(silenceMs), halfOf(handlerMs)),
+  }
+  const cut = (Object.keys(fitting) as (keyof typeof fitting)[]).filter((name) => fitting[name] < limits[name])
+  const told = cut.map((name) => `${name} is ${fitting[name]} in place of ${limits[name]}`)
+  if (told.length > 0)
+    app.log.warn(
+      `crossfade: ${told.join(', and ')}, to stay below connectionTimeout (or server.timeout) and handlerTimeout.`,
+    )
+  Object.assign(limits, fitting)
+  heartbeats.beatEvery(limits.heartbeatMs)
+}
+
+/** How long a request of a route may be held: its `handlerTimeout` counts from the beginning. */
+export function holdWithin(waitMs: number, handlerTimeoutMs: number | undefined): number {
+  return Math.min(waitMs, halfOf(handlerTimeoutMs || Infinity))
+}
+
+function halfOf(ms: number): number {
+  return Math.max(1, Math.floor(ms / 2))
+}
