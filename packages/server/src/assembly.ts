@@ -13,10 +13,12 @@ import { EndpointRunner } from './endpoints/endpoint-runner.ts'
 import type { TopicRegistry } from './endpoints/registry.ts'
 import { RunDiagnosis, serviceName } from './endpoints/run-diagnosis.ts'
 import { RunLog } from './endpoints/run-log.ts'
+import { IdSpelling } from './endpoints/id-spelling.ts'
 import { Skips } from './endpoints/skips.ts'
 import { Authenticator } from './identity/authenticator.ts'
 import { limitsOf } from './limits.ts'
 import type { ResolvedOptions } from './options.ts'
+import { PushGate } from './feed/push-gate.ts'
 import { RolloutStore } from './rollout/rollout.ts'
 import { spreadOf } from './rollout/spread.ts'
 import { RpcRegistry } from './rpc/rpc-registry.ts'
@@ -95,17 +97,20 @@ export function assemble(
     { runner, shared: hub, refused: (address, identity) => diagnosis.refused(address, identity.key) },
     { grantMs: options.grantMs, recheckMs: options.reauthorizeMs, maxRechecks: options.maxReauthorizations },
   )
+  const gate = new PushGate(options.feed === undefined ? 'open' : 'starting')
   const connections = new OpenConnections()
   const spreadMs = (): number => spreadOf(connections.size)
   const context: TransportContext = {
     base: basePath(app.prefix, options.base),
     hub,
+    gate,
     access,
     runner,
     authenticator: new Authenticator(options.authenticate, vary),
     originAllowed: originRule(options.allowedOrigins),
     session: {
       hub,
+      gate,
       access,
       topics: new TopicCounter(limits.maxTopicsPerPrincipal),
       report,
@@ -130,6 +135,7 @@ export function assemble(
     loadTimeoutMs: options.loadTimeoutMs,
     warn: (message) => app.log.warn(message),
     skips,
+    idSpelling: options.diagnostics ? new IdSpelling((message) => app.log.warn(`crossfade: ${message}`)) : null,
   }
   const wrapper = new EndpointWrapper(context, registry)
   return { context, wrapper }

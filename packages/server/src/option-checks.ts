@@ -35,6 +35,7 @@ const timeOrNone = number({ from: '0', unit: 'ms' })
 const checks: Checks<CrossfadeOptions> = {
   base: text,
   feed: having('start', 'stop'),
+  feedFailure: oneOf(['poll', 'throw']),
   broker: having('open', 'append', 'read'),
   authenticate: anyFunction,
   operator: anyFunction,

@@ -12,6 +12,13 @@ export interface CrossfadeOptions {
   base?: string
   /** Watches the database. Without one, topics change by `publish()`, `invalidate()` and `refresh` only. */
   feed?: ChangeFeed
+  /**
+   * What to do when the feed cannot follow the database: it is down, refuses, lacks a table or a setting, or another process holds the
+   * slot. `poll`: the application starts all the same, every feature is at `off`, and the feed is tried again until it follows; with
+   * another process at the slot this one stands by and takes over when that one ends. `throw`: `app.ready()` rejects with the feed's
+   * own error. Mistakes in code are thrown either way. Default `poll`.
+   */
+  feedFailure?: 'poll' | 'throw'
   /** The log and the fan-out. Default: the memory of this process. */
   broker?: Broker
   /** Tells who a client is. Default: everybody is anonymous. */
@@ -53,6 +60,7 @@ export interface CrossfadeOptions {
 /** The options with defaults filled in. */
 export interface ResolvedOptions extends CrossfadeOptions {
   readonly base: string
+  readonly feedFailure: 'poll' | 'throw'
   readonly allowedOrigins: readonly string[]
   readonly warmMs: number
   readonly loadTimeoutMs: number
@@ -77,6 +85,7 @@ export function resolveOptions(options: CrossfadeOptions): ResolvedOptions {
   return {
     ...options,
     base,
+    feedFailure: options.feedFailure ?? 'poll',
     allowedOrigins: options.allowedOrigins ?? [],
     warmMs: options.warmMs ?? 120_000,
     loadTimeoutMs: options.loadTimeoutMs ?? 10_000,

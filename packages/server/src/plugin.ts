@@ -1,3 +1,4 @@
+import type { ChangeBatch } from '@crossfade/changefeed'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { assemble } from './assembly.ts'
@@ -5,8 +6,10 @@ import { crossfadeOf, type Crossfade } from './crossfade.ts'
 import type { RouteOptions as TopicRouteOptions } from './endpoints/definition.ts'
 import { decorateRequests } from './endpoints/run-kind.ts'
 import { TopicRegistry } from './endpoints/registry.ts'
-import { startFeed } from './feed.ts'
-import { resolveOptions, type CrossfadeOptions } from './options.ts'
+import { FeedLifecycle } from './feed/feed-lifecycle.ts'
+import { followGate } from './feed/follow-gate.ts'
+import { watchedTables } from './feed/watched-tables.ts'
+import { resolveOptions, type CrossfadeOptions, type ResolvedOptions } from './options.ts'
 import { spreadOf } from './rollout/spread.ts'
 import { stageMessage } from './rollout/stage-messages.ts'
 import { dispose, drain } from './shutdown.ts'
@@ -14,6 +17,7 @@ import { installStartChecks } from './start-checks.ts'
 import { fitTimeouts } from './timeouts.ts'
 import { ChangeRouter } from './topics/change-router.ts'
 import { isUnder } from './transports/base-path.ts'
+import type { TransportContext } from './transports/context.ts'
 import { mount } from './transports/mount.ts'
 import { OpenAnswers } from './transports/open-answers.ts'
 import { Upgrades } from './transports/upgrades.ts'
@@ -32,8 +36,10 @@ async function plugin(app: FastifyInstance, given: CrossfadeOptions): Promise<vo
   const options = resolveOptions(given)
   const registry = new TopicRegistry()
   const { context, wrapper } = assemble(app, options, registry)
-  const { hub, access, rpc, rollout, limits, connections } = context
+  const { hub, access, rpc, rollout, limits, connections, gate } = context
   const router = new ChangeRouter(hub, registry, limits.maxEventBytes, context.session.report)
+
+  const feed = feedLifecycle(app, options, context, router)
 
   app.decorate('crossfade', crossfadeOf({ hub, registry, rollout, rpc, access, maxEventBytes: limits.maxEventBytes }))
   decorateRequests(app, context.runner)
@@ -42,18 +48,39 @@ async function plugin(app: FastifyInstance, given: CrossfadeOptions): Promise<vo
   upgrades.install()
   wrapper.install(app)
   installStartChecks(app, registry, options)
-  await app.register((scope) => mount(scope, context, { ...options, upgrades, answers }), { prefix: options.base })
+  await app.register((scope) => mount(scope, context, { ...options, feed, upgrades, answers }), {
+    prefix: options.base,
+  })
 
-  rollout.onChange((feature) => connections.announce(stageMessage(feature, spreadOf(connections.size))))
-  if (options.feed) startFeed(app, options.feed, router)
   fitTimeouts(app, limits, context.heartbeats)
   // The server's own time-out may be set until then.
   app.addHook('onListen', async () => fitTimeouts(app, limits, context.heartbeats))
-  app.addHook('preClose', () => drain(context, [answers, upgrades]))
-  app.addHook('onClose', () => {
-    upgrades.close()
-    return dispose(context, { ownsBroker: options.broker === undefined })
+  rollout.onChange((feature) => {
+    if (!gate.isSilent) connections.announce(stageMessage(feature, spreadOf(connections.size)))
   })
+  followGate(context)
+  app.addHook('onReady', async () => feed?.start(watchedTables(router.rules())))
+  // Who stands by takes over while the last clients leave.
+  app.addHook('preClose', async () => {
+    await Promise.all([drain(context, [answers, upgrades]), feed?.stop()])
+  })
+  app.addHook('onClose', async () => {
+    await feed?.stop()
+    upgrades.close()
+    await dispose(context, { ownsBroker: options.broker === undefined })
+  })
+}
+
+function feedLifecycle(
+  app: FastifyInstance,
+  { feed, feedFailure }: ResolvedOptions,
+  { gate }: TransportContext,
+  router: ChangeRouter,
+): FeedLifecycle | null {
+  if (feed === undefined) return null
+  const sink = (batch: ChangeBatch): Promise<void> => router.handle(batch)
+  const pluginTimeoutMs = app.initialConfig.pluginTimeout ?? 10_000
+  return new FeedLifecycle({ feed, gate, log: app.log, sink, failure: feedFailure, pluginTimeoutMs })
 }
 
 /** The Crossfade plugin for Fastify 5. Register it before the routes that it wraps. */

@@ -5,6 +5,7 @@ import type { Identity } from '../identity/principal.ts'
 import { RunError } from '../endpoints/verdict.ts'
 import { UnusableGroup } from '../endpoints/group.ts'
 import type { Skips } from '../endpoints/skips.ts'
+import type { PushGate } from '../feed/push-gate.ts'
 import type { Hub } from '../topics/hub.ts'
 import { topicKey, type TopicAddress } from '../endpoints/topic-address.ts'
 import { LogTopic } from '../topics/log-topic.ts'
@@ -18,6 +19,7 @@ import type { TopicCounter } from './topic-counter.ts'
 /** What every session shares. */
 export interface SessionPorts {
   readonly hub: Hub
+  readonly gate: PushGate
   readonly access: Access
   readonly topics: TopicCounter
   /** Where unexpected errors are told. */
@@ -47,15 +49,18 @@ export class Session {
   readonly #ports: SessionPorts
   readonly #outlet: Outlet
   readonly #maxTopics: number
+  readonly #onTurnedAway: (() => void) | undefined
   /** One client's cold topics do not run all endpoints at once, and one that hangs takes one turn. */
   readonly #joins = new Turns(maxJoinsAtOnce)
   #closed = false
 
-  constructor(ports: SessionPorts, identity: Identity, outlet: Outlet, maxTopics: number) {
+  /** @param onTurnedAway called once the refusals of a frame are sent, when this process cannot push (R62). */
+  constructor(ports: SessionPorts, identity: Identity, outlet: Outlet, maxTopics: number, onTurnedAway?: () => void) {
     this.#ports = ports
     this.identity = identity
     this.#outlet = outlet
     this.#maxTopics = maxTopics
+    this.#onTurnedAway = onTurnedAway
   }
 
   /** Subscribes, or says in an `error` message why not. Never rejects. A second subscription to a topic replaces the first (R33). */
@@ -63,6 +68,7 @@ export class Session {
     if (this.#closed) return
     let subscription: Subscription | null = null
     try {
+      this.#ports.gate.requireOpen()
       assertTopic(request.topic)
       if (request.cursor !== undefined) parseCursor(request.cursor)
       subscription = this.#claim(request)
@@ -71,6 +77,7 @@ export class Session {
       if (subscription?.ended) return
       if (subscription) this.#drop(subscription)
       this.refuse(error, request.topic, request.id)
+      if (!this.#ports.gate.isOpen && this.#onTurnedAway) setImmediate(this.#onTurnedAway)
     }
   }
 

@@ -13,12 +13,15 @@ export type RolloutSetting = Pick<Rollout, 'stage'> & Partial<Rollout>
 /**
  * Which stage each feature is in. In memory: a restart begins with what the application configures.
  *
+ * While it is held every feature is `off`, whatever is set.
+ *
  * Versions are made of the clock, so that those of a process are greater than those of the one before it (R61).
  */
 export class RolloutStore {
   readonly #rollouts = new Map<string, VersionedRollout>()
   readonly #listeners = new Set<(rollout: FeatureRollout) => void>()
   #version = 0
+  #isHeld = false
 
   constructor(configured: Readonly<Record<string, Partial<Rollout>>> = {}) {
     for (const [feature, rollout] of Object.entries(configured))
@@ -31,11 +34,29 @@ export class RolloutStore {
   }
 
   get(feature: string): VersionedRollout {
-    return this.#rollouts.get(feature) ?? { ...initial, version: 0 }
+    const rollout = this.#rollouts.get(feature) ?? { ...initial, version: 0 }
+    return this.#isHeld ? { ...initial, version: rollout.version } : rollout
   }
 
   all(): FeatureRollout[] {
+    return [...this.#rollouts.keys()].map((feature) => ({ feature, ...this.get(feature) }))
+  }
+
+  /** The rollouts as they are set, held or not. */
+  configured(): FeatureRollout[] {
     return [...this.#rollouts].map(([feature, rollout]) => ({ feature, ...rollout }))
+  }
+
+  /** Holds all features at `off`; clients with a connection hear of it at once. */
+  hold(): void {
+    this.#isHeld = true
+    this.#renew()
+  }
+
+  /** Ends the hold. The rollouts are news then, also beside what another process has told (R61). */
+  release(): void {
+    this.#isHeld = false
+    this.#renew()
   }
 
   /**
@@ -50,9 +71,9 @@ export class RolloutStore {
         `No route has the feature "${feature}". Known: ${[...this.#rollouts.keys()].join(', ') || 'none'}.`,
       )
     }
-    const announced = { feature, ...this.#put(feature, checked(setting)) }
-    for (const listener of this.#listeners) listener(announced)
-    return announced
+    const rollout = this.#put(feature, checked(setting))
+    this.#announce(feature)
+    return { feature, ...rollout }
   }
 
   /** The rollouts with a greater version, in the order of their changes: whoever hears a part of them can go on from there. */
@@ -66,6 +87,17 @@ export class RolloutStore {
   onChange(listener: (rollout: FeatureRollout) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
+  }
+
+  #renew(): void {
+    for (const [feature, { stage, percent, rest }] of this.#rollouts) {
+      this.#put(feature, { stage, percent, rest })
+      if (stage !== 'off' || rest !== 'off') this.#announce(feature)
+    }
+  }
+
+  #announce(feature: string): void {
+    for (const listener of this.#listeners) listener({ feature, ...this.get(feature) })
   }
 
   #put(feature: string, rollout: Rollout): VersionedRollout {

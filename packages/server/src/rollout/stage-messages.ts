@@ -1,4 +1,5 @@
 import type { StageMessage } from '@crossfade/protocol'
+import type { PushGate } from '../feed/push-gate.ts'
 import type { FeatureRollout, RolloutStore } from './rollout.ts'
 
 /** The `stage` message that tells a rollout (PROTOCOL §5). */
@@ -8,10 +9,14 @@ export function stageMessage(rollout: FeatureRollout, spreadMs: number): StageMe
 }
 
 /**
- * What a returning client is told: the rollouts that are newer than what it has heard of, or nothing if it does not say (R61).
+ * What a returning client is told: the rollouts that are newer than what it has heard of, or nothing if it does not say (R61). A
+ * process that stands by tells nothing (R62).
  *
  * @param since `stagesSince` of its `hello` or its request.
  */
-export function pendingStageMessages(rollout: RolloutStore, since: number | undefined): StageMessage[] {
-  return since === undefined ? [] : rollout.since(since).map((one) => stageMessage(one, 0))
+export function pendingStageMessages(
+  { rollout, gate }: { readonly rollout: RolloutStore; readonly gate: PushGate },
+  since: number | undefined,
+): StageMessage[] {
+  return since === undefined || gate.isSilent ? [] : rollout.since(since).map((one) => stageMessage(one, 0))
 }

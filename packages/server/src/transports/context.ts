@@ -9,11 +9,13 @@ import type { OpenConnections } from '../connections/open-connections.ts'
 import type { RequestRate } from '../connections/request-rate.ts'
 import type { SessionPorts } from '../connections/session.ts'
 import type { Limits } from '../limits.ts'
+import type { PushGate } from '../feed/push-gate.ts'
 import type { RolloutStore } from '../rollout/rollout.ts'
 import type { RpcRegistry } from '../rpc/rpc-registry.ts'
 import type { EndpointRunner } from '../endpoints/endpoint-runner.ts'
 import type { RunDiagnosis } from '../endpoints/run-diagnosis.ts'
 import type { Service } from '../connections/admit-to.ts'
+import type { IdSpelling } from '../endpoints/id-spelling.ts'
 import type { Skips } from '../endpoints/skips.ts'
 import type { Hub } from '../topics/hub.ts'
 
@@ -22,6 +24,8 @@ export interface TransportContext {
   /** The path of `{base}` with the prefix of the scope in which the plugin was registered, and its `:parameters`. */
   readonly base: string
   readonly hub: Hub
+  /** Whether this process may push now. */
+  readonly gate: PushGate
   readonly access: Access
   readonly runner: EndpointRunner
   readonly authenticator: Authenticator
@@ -46,4 +50,6 @@ export interface TransportContext {
   readonly loadTimeoutMs: number
   readonly warn: (message: string) => void
   readonly skips: Skips
+  /** `null` outside of development. */
+  readonly idSpelling: IdSpelling | null
 }

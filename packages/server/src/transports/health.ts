@@ -1,16 +1,35 @@
-import type { ChangeFeed } from '@crossfade/changefeed'
 import { paths } from '@crossfade/protocol'
 import type { FastifyInstance } from 'fastify'
+import type { FeedLifecycle } from '../feed/feed-lifecycle.ts'
 import type { TransportContext } from './context.ts'
+import type { OperatorCheck } from './operator.ts'
 
-/** `GET {base}/health`: how many connections and topics there are, and how the feed does (PROTOCOL §9). */
-export function registerHealth(scope: FastifyInstance, context: TransportContext, feed: ChangeFeed | undefined): void {
-  scope.get(paths.health, async (_request, reply) => {
-    const status = feed?.status?.() ?? null
-    const ok = status === null || status.state === 'streaming'
-    return reply
-      .code(ok ? 200 : 503)
-      .header('cache-control', 'no-store')
-      .send({ ok, connections: context.connections.size, topics: context.hub.size, feed: status })
+/** What `/health` asks. */
+export interface HealthSources {
+  /** `null`: there is no feed. */
+  readonly feed: FeedLifecycle | null
+  readonly isOperator: OperatorCheck | undefined
+}
+
+/**
+ * `GET {base}/health`: how many connections and topics there are, and the health of the feed (PROTOCOL §9).
+ *
+ * It is always 200: a process without its feed serves polls, and must stay in rotation. Errors are for the operator alone.
+ */
+export function registerHealth(
+  scope: FastifyInstance,
+  { gate, connections, hub }: TransportContext,
+  { feed, isOperator }: HealthSources,
+): void {
+  scope.get(paths.health, async (request, reply) => {
+    const { lastError, failedStarts, ...health } = feed?.health() ?? {}
+    const details = (await isOperator?.(request)) === true ? { lastError, failedStarts } : {}
+    return reply.header('cache-control', 'no-store').send({
+      ok: gate.state !== 'off',
+      push: gate.state,
+      connections: connections.size,
+      topics: hub.size,
+      feed: feed === null ? null : { ...health, ...details },
+    })
   })
 }

@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FeedLifecycle } from '../feed/feed-lifecycle.ts'
 import type { ResolvedOptions } from '../options.ts'
 import type { OpenAnswers } from './open-answers.ts'
 import type { TransportContext } from './context.ts'
@@ -15,7 +16,9 @@ import type { Upgrades } from './upgrades.ts'
 import { registerWebSocket } from './websocket.ts'
 
 /** What is mounted besides the transports. */
-export interface MountOptions extends Pick<ResolvedOptions, 'feed' | 'operator'> {
+export interface MountOptions extends Pick<ResolvedOptions, 'operator'> {
+  /** `null`: there is no feed. */
+  readonly feed: FeedLifecycle | null
   readonly upgrades: Upgrades
   readonly answers: OpenAnswers
 }
@@ -44,7 +47,7 @@ export async function mount(
     route.schema = { ...route.schema, ...hidden }
   })
   registerProbe(scope, context)
-  registerHealth(scope, context, feed)
+  registerHealth(scope, context, { feed, isOperator: operator })
   registerPoll(scope, context)
   registerSse(scope, context)
   registerRpc(scope, context)

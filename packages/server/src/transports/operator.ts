@@ -21,7 +21,7 @@ export function registerOperator(
     throw new CrossfadeError('forbidden', detail)
   }
   scope.get(paths.features, { preValidation: requireOperator }, async (_request, reply) =>
-    reply.header('cache-control', 'no-store').send({ features: context.rollout.all() }),
+    reply.header('cache-control', 'no-store').send({ features: context.rollout.configured() }),
   )
   scope.put(`${paths.features}/:feature`, { preValidation: requireOperator }, async (request, reply) => {
     const { feature } = request.params as { feature: string }

@@ -43,7 +43,7 @@ async function answer(
   })
   reply.raw.once('close', () => hold.end())
   try {
-    for (const message of pendingStageMessages(context.rollout, poll.stagesSince)) outlet.send(message)
+    for (const message of pendingStageMessages(context, poll.stagesSince)) outlet.send(message)
     const startedAt = performance.now()
     const joins = Object.entries(poll.topics).map(([topic, position]) => session.subscribe({ topic, ...position }))
     await settledWithin(joins, joinMs)

@@ -1,4 +1,4 @@
-import { encodeSse } from '@crossfade/protocol'
+import { closeCodes, encodeSse } from '@crossfade/protocol'
 import { createSession } from 'better-sse'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Session } from '../connections/session.ts'
@@ -63,17 +63,16 @@ export async function openSseStream(
     cycle,
     limits.maxOutboxBytes,
   )
-  const session = new Session(context.session, options.identity, outlet, limits.maxTopicsPerConnection)
+  const session = new Session(context.session, options.identity, outlet, limits.maxTopicsPerConnection, () =>
+    bye(closeCodes.overloaded, context.gate.refusal, context.gate.retryMs),
+  )
   const end = (): void => {
     outlet.close()
     session.close()
     for (const cleanup of cleanups) cleanup()
   }
 
-  for (const message of [
-    hello(limits, options.identity),
-    ...pendingStageMessages(context.rollout, options.stagesSince),
-  ])
+  for (const message of [hello(limits, options.identity), ...pendingStageMessages(context, options.stagesSince)])
     outlet.send(message)
   outlet.flush()
   if (options.proof) cleanups.push(proveStreaming(outlet))

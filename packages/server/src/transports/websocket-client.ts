@@ -150,18 +150,20 @@ export class WebSocketClient {
       if (!this.#isOpen) return
       this.#cleanups.push(this.#context.counter.acquire(identity, addressOf(this.#request)))
       this.#releaseUnknown()
-      this.#open(new Session(this.#context.session, identity, this.#outlet, limits.maxTopicsPerConnection), greeting)
+      const { session, gate } = this.#context
+      const turnAway = (): void => this.#bye(closeCodes.overloaded, gate.refusal, gate.retryMs)
+      this.#open(new Session(session, identity, this.#outlet, limits.maxTopicsPerConnection, turnAway), greeting)
     } catch (error) {
       this.#refuseHello(error)
     }
   }
 
   #open(session: Session, { stagesSince }: ClientHello): void {
-    const { connections, heartbeats, limits, rollout } = this.#context
+    const { connections, heartbeats, limits } = this.#context
     this.#session = session
     this.#cleanups[0]?.()
     this.#outlet.send(hello(limits, session.identity))
-    for (const message of pendingStageMessages(rollout, stagesSince)) this.#outlet.send(message)
+    for (const message of pendingStageMessages(this.#context, stagesSince)) this.#outlet.send(message)
     this.#expireWithIdentity(session)
     const outlet = this.#outlet
     this.#cleanups.push(

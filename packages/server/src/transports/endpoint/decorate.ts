@@ -18,11 +18,12 @@ export interface Advertised {
 
 /** Adds the `Crossfade` header to an answer, and what caches and foreign origins must know of it (R10). */
 export function advertise(
-  { rollout, base }: Pick<TransportContext, 'rollout' | 'base'>,
+  { rollout, base, gate }: Pick<TransportContext, 'rollout' | 'base' | 'gate'>,
   reply: FastifyReply,
   topic: LiveTopic,
   { cursor, hash, principal }: Advertised,
 ): void {
+  if (gate.isSilent) return
   const { definition, name } = topic.address
   const header = formatHeader({
     topic: name,

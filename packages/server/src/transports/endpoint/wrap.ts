@@ -98,10 +98,11 @@ export class EndpointWrapper {
   /** After the application's own hooks: the client may be here, and its parameters are valid. */
   #before(definition: TopicDefinition) {
     return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | void> => {
-      const { authenticator, runner, skips } = this.#context
+      const { authenticator, runner, skips, idSpelling } = this.#context
       this.#judged.add(request)
       try {
         const found = await findTopic(definition, request, { registry: this.#registry, authenticator, skips })
+        if (!('skipped' in found)) idSpelling?.check(found.address)
         if (request.crossfade !== null) return runner.note(request, 'skipped' in found ? null : found.address.key)
         if ('skipped' in found) return this.#skip(definition, found, reply)
         return await this.#serve(found, request, reply)
@@ -114,20 +115,25 @@ export class EndpointWrapper {
 
   /** The answer is nobody's topic, and stays as it is; in development it says why. */
   #skip(definition: TopicDefinition, skipped: Skipped, reply: FastifyReply): void {
-    const { skips } = this.#context
-    skips.tell(definition, skipped)
-    const header = skips.headerFor(skipped)
+    this.#context.skips.tell(definition, skipped)
+    this.#say(reply, skipped)
+  }
+
+  #say(reply: FastifyReply, skipped: Skipped): void {
+    const header = this.#context.skips.headerFor(skipped)
     if (header !== null) void reply.header(...header)
   }
 
   /** @returns the reply when the answer was given here; else the handler gives it. */
   async #serve(found: FoundTopic, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | void> {
-    const { hub, access } = this.#context
+    const { hub, access, gate } = this.#context
     const isGet = request.method === 'GET'
     if (isGet && acceptsEventStream(request.headers.accept)) return streamTopic(this.#context, found, request, reply)
+    // Another process may push, and this one cannot say with which cursor: the answer stays as it was.
+    if (gate.isSilent) return this.#say(reply, { skipped: gate.refusal })
     const { identity } = found
     const topic = await hub.acquire(found.address)
-    const waitMs = isGet ? this.#waitMs(request) : null
+    const waitMs = isGet && gate.isOpen ? this.#waitMs(request) : null
     try {
       if (waitMs !== null && (await answerHeld(this.#context, { topic, identity, waitMs }, request, reply)))
         return reply

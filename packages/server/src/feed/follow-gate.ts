@@ -1,0 +1,24 @@
+import { closeCodes } from '@crossfade/protocol'
+import { spreadOf } from '../rollout/spread.ts'
+import type { TransportContext } from '../transports/context.ts'
+
+/** What opening and closing the gate to push means for clients (R62). */
+export function followGate({ gate, rollout, connections, hub, session }: TransportContext): void {
+  let hasBeenOpen = gate.isOpen
+  gate.onChange((state, before) => {
+    if (state === 'open') {
+      // What is in memory from before may be old: changes may have passed this process by.
+      if (hasBeenOpen || hub.size > 0) {
+        const reset = hub.broker.reset?.('the server did not follow its database for a while')
+        reset?.catch((error: unknown) => session.report(error, 'reset of the broker'))
+      }
+      hasBeenOpen = true
+      rollout.release()
+    }
+    if (state === 'off') rollout.hold()
+    if (before !== 'open') return
+    // A subscription that nothing reaches any more must not look alive.
+    const spreadMs = spreadOf(connections.size)
+    connections.endAll(closeCodes.overloaded, 'This process cannot push now. Come back with your cursors.', spreadMs)
+  })
+}
