@@ -193,10 +193,13 @@ describe('a process that stands by for another (D18, R62)', () => {
 })
 
 describe('a server that closes', () => {
-  it('stops the feed before it forgets its topics, and tells nobody that stages are off', async () => {
+  it('stops the feed while its clients leave, so that another process takes over, and says nothing of stages (D18)', async () => {
     const feed = new StateFeed()
-    const product = await open(feed)
-    const socket = await Socket.greet(await product.listen())
+    const calls: string[] = []
+    shop = await openShop({ feed, rollout }, (app) =>
+      app.addHook('onClose', async () => void calls.push(...feed.calls)),
+    )
+    const socket = await Socket.greet(await shop.listen())
     socket.send({ type: 'subscribe', id: 'a', topic: 'orders/1' })
     await socket.next('subscribed')
     const stop = feed.stop.bind(feed)
@@ -205,8 +208,8 @@ describe('a server that closes', () => {
       await feed.emit('orders', { after: { id: 1, version: 2 } })
       await stop()
     }
-    await product.app.close()
-    expect(feed.calls.filter((call) => call === 'stop')).toHaveLength(1)
+    await shop.app.close()
+    expect(calls).toEqual(['start standby', 'stop'])
     expect(await socket.next('bye')).toMatchObject({ code: 1001 })
     expect(ofType(socket.messages, 'stage')).toEqual([])
   })
