@@ -292,7 +292,7 @@ async function run(steps: readonly Step[]): Promise<void> {
           await Promise.all(clients.map((client) => client.settled()))
           return clients.every((client) => isCurrent(client, product) || client.breaches.length > 0)
         },
-        { timeout: 4_000, interval: 5 },
+        { timeout: 30_000, interval: 5 },
       )
       .catch(() => {})
     expect(clients.flatMap((client) => client.breaches)).toEqual([])

@@ -81,7 +81,7 @@ describe('a loader in trouble (D12)', () => {
         return trouble(request, reply)
       }
       await change()
-      await expect.poll(() => runs, { timeout: 5_000 }).toBeGreaterThan(1)
+      await expect.poll(() => runs).toBeGreaterThan(1)
       // Those who come now get the last good value, if they may; the plain request gets what the endpoint says.
       const plain = await app.inject('/things/1')
       expect([plain.statusCode, plain.headers['crossfade']]).toEqual([status, undefined])
@@ -91,7 +91,7 @@ describe('a loader in trouble (D12)', () => {
       await expect.poll(() => ofType(socket.messages, 'unsubscribed').map(({ code }) => code)).toEqual(ends)
       handler = () => ({ v: 2 })
       const again = ends.length > 0 ? await subscriber() : socket
-      await expect.poll(() => newest(again), { timeout: 5_000 }).toBe(2)
+      await expect.poll(() => newest(again)).toBe(2)
     },
     20_000,
   )
@@ -108,7 +108,7 @@ describe('a loader in trouble (D12)', () => {
       return { v: 2 }
     }
     await change()
-    await expect.poll(() => newest(socket), { timeout: 5_000 }).toBe(3)
+    await expect.poll(() => newest(socket)).toBe(3)
     release()
     await expect.poll(async () => (await app.inject('/things/1')).json()).toEqual({ v: 3 })
     expect(ofType(socket.messages, 'event').length).toBe(2)

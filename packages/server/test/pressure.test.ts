@@ -97,7 +97,7 @@ describe('a slow consumer (D6)', () => {
       const again = await Socket.greet(origin)
       again.send({ type: 'subscribe', id: cursor, topic: 'ticks/big', cursor })
       expect(await again.next('subscribed')).toMatchObject({ recovered: true, cursor })
-      await expect.poll(() => eventsOf(again.messages, 'ticks/big').length, { timeout: 5_000 }).toBe(sent - had.length)
+      await expect.poll(() => eventsOf(again.messages, 'ticks/big').length).toBe(sent - had.length)
       const rest = eventsOf(again.messages, 'ticks/big')
       const numbers = [...had, ...rest].map((event) => (event.data as { n: number }).n)
       expect(numbers).toEqual(Array.from({ length: sent }, (_, n) => n + 1))
@@ -195,7 +195,7 @@ describe('a slow consumer (D6)', () => {
     for (let tick = 0; tick < 10; tick++) await new Promise((resolve) => setImmediate(resolve))
     expect(side.writableLength).toBeLessThan(maxOutboxBytes)
     socket.raw.resume()
-    await expect.poll(() => ofType(socket.messages, 'event').length, { timeout: 10_000 }).toBe(90)
+    await expect.poll(() => ofType(socket.messages, 'event').length).toBe(90)
     expect(ofType(socket.messages, 'error')).toEqual([])
   }, 20_000)
 

@@ -192,7 +192,7 @@ describe('a principal that loses a right in mid-stream (D10)', () => {
     ;(tokens['ann'] as Token).allowed = false
     await change()
     expect(await ann.next('unsubscribed')).toMatchObject({ topic: 'team' })
-    await expect.poll(() => JSON.stringify(bob.messages), { timeout: 3_000 }).toContain('"version":2')
+    await expect.poll(() => JSON.stringify(bob.messages)).toContain('"version":2')
     expect(ofType(bob.messages, 'unsubscribed')).toEqual([])
   })
 
@@ -262,9 +262,9 @@ describe('credentials that run out (R53)', () => {
   })
 
   it('may be renewed in the grace, although nothing can be loaded with them meanwhile', async () => {
-    await open({ expiryGraceMs: 5_000, reauthorizeMs: 20 })
+    await open({ expiryGraceMs: 30_000, reauthorizeMs: 20 })
     const ann = tokens['ann'] as Token
-    ann.expiresAt = Date.now() + 150
+    ann.expiresAt = Date.now() + 1_000
     const socket = await Socket.greet(origin, 'ann')
     await join(socket, 'mine', 'talk')
     await expect.poll(() => Date.now() > (ann.expiresAt ?? 0) + 50).toBe(true)
@@ -272,12 +272,10 @@ describe('credentials that run out (R53)', () => {
     await expect.poll(() => JSON.stringify(socket.messages)).toContain('"topic":"talk","cursor"')
     socket.send({ type: 'token', token: 'ann2' })
     await expect
-      .poll(
-        () =>
-          ofType(socket.messages, 'event').some(
-            (event) => event.topic === 'mine' && JSON.stringify(event.data).includes('2'),
-          ),
-        { timeout: 4_000 },
+      .poll(() =>
+        ofType(socket.messages, 'event').some(
+          (event) => event.topic === 'mine' && JSON.stringify(event.data).includes('2'),
+        ),
       )
       .toBe(true)
     expect(ofType(socket.messages, 'unsubscribed')).toEqual([])
@@ -297,14 +295,14 @@ describe('credentials that run out (R53)', () => {
 
   it('are asked for in the middle of their lives where these are short', async () => {
     await open()
-    const lifeMs = 200
+    const lifeMs = 600
+    const begunAt = Date.now()
     const ann = tokens['ann'] as Token
     const renew = (): void => {
       ann.expiresAt = Date.now() + lifeMs
     }
     renew()
     const socket = await Socket.greet(origin, 'ann')
-    const begunAt = Date.now()
     for (let n = 1; n <= 3; n++) {
       expect(await socket.next('error')).toMatchObject({ code: 'token_expiring' })
       // A timer may fire up to a millisecond early.
