@@ -54,6 +54,6 @@ export type {
 export { isServerMessage, parseClientMessages, parseServerMessages } from './message-lines.ts'
 export { validateClientMessage } from './validate-client-message.ts'
 export { parsePollAnswer, parsePollRequest, type PollAnswer, type PollRequest } from './poll.ts'
-export { encodeSse } from './sse.ts'
+export { encodeSse, type SseFields } from './sse.ts'
 export { SseParser, type SseEvent } from './sse-parser.ts'
 export type { Problem } from './problem.ts'

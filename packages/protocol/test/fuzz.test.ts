@@ -44,7 +44,7 @@ const readers: Readonly<Record<string, (text: string) => unknown>> = {
   parseClientMessages,
   parseServerMessages,
   SseParser: (text) => new SseParser(() => {}).push(text),
-  encodeSse: (text) => encodeSse(text, text),
+  encodeSse: (text) => encodeSse(text, { id: text }),
   hashValue,
 }
 

@@ -16,7 +16,9 @@ const message = (data: string, id?: string): SseEvent => ({ data, event: 'messag
 describe('an encoded event', () => {
   test('has its data, and its id in front (R13)', () => {
     expect(encodeSse('{"type":"hello"}')).toBe('data: {"type":"hello"}\n\n')
-    expect(encodeSse('x', 'k3v9q2m1x8ab_000000000041')).toBe('id: k3v9q2m1x8ab_000000000041\ndata: x\n\n')
+    expect(encodeSse('x', { id: 'k3v9q2m1x8ab_000000000041' })).toBe('id: k3v9q2m1x8ab_000000000041\ndata: x\n\n')
+    expect(encodeSse('x', { retry: 1500 })).toBe('retry: 1500\ndata: x\n\n')
+    expect(read(encodeSse('x', { id: '1', retry: 1500 }))).toEqual([{ ...message('x', '1'), retry: 1500 }])
   })
 
   test('comes back as it went, its line ends as line feeds (R13)', () => {
@@ -26,7 +28,9 @@ describe('an encoded event', () => {
         fc.option(fc.string({ unit: 'binary', minLength: 1 }), { nil: undefined }),
         (data, id) => {
           const known = id === undefined ? undefined : id.replaceAll(/[\r\n\0]/g, '')
-          expect(read(encodeSse(data, id))).toEqual([message(data.replaceAll(/\r\n|\r/g, '\n'), known)])
+          expect(read(encodeSse(data, id === undefined ? {} : { id }))).toEqual([
+            message(data.replaceAll(/\r\n|\r/g, '\n'), known),
+          ])
         },
       ),
     )
@@ -35,7 +39,7 @@ describe('an encoded event', () => {
   test.each(['\n\ndata: evil', '\r\rdata: evil', '\r\n\r\ndata: evil', '\nevent: evil', '\nid: evil', '\nretry: 1'])(
     'cannot begin another with %j in data or id (R13)',
     (attack) => {
-      const events = read(encodeSse(`x${attack}`, `1${attack}`), encodeSse('next'))
+      const events = read(encodeSse(`x${attack}`, { id: `1${attack}` }), encodeSse('next'))
       expect(events).toHaveLength(2)
       expect(events.map(({ event }) => event)).toEqual(['message', 'message'])
       expect(events[0]).not.toHaveProperty('retry')

@@ -18,6 +18,7 @@ import { fitTimeouts } from './timeouts.ts'
 import { ChangeRouter } from './topics/change-router.ts'
 import { isUnder } from './transports/base-path.ts'
 import type { TransportContext } from './transports/context.ts'
+import { explainClosing } from './transports/closing-answers.ts'
 import { mount } from './transports/mount.ts'
 import { OpenAnswers } from './transports/open-answers.ts'
 import { Upgrades } from './transports/upgrades.ts'
@@ -62,6 +63,7 @@ async function plugin(app: FastifyInstance, given: CrossfadeOptions): Promise<vo
   app.addHook('onReady', async () => feed?.start(watchedTables(router.rules())))
   // Who stands by takes over while the last clients leave.
   app.addHook('preClose', async () => {
+    explainClosing(app.server, (url) => isUnder(context.base, url))
     await Promise.all([drain(context, [answers, upgrades]), feed?.stop()])
   })
   app.addHook('onClose', async () => {

@@ -15,6 +15,7 @@ interface Open {
  */
 export async function drain(context: TransportContext, open: readonly Open[]): Promise<void> {
   const { connections } = context
+  connections.isDraining = true
   connections.endAll(
     closeCodes.goingAway,
     'The server restarts. Come back with your cursors.',

@@ -173,7 +173,7 @@ describe('Server-Sent Events', () => {
     await shop.putOrder(1, 2)
     await expect.poll(() => received).toContain('"version":2')
     const body = received.slice(received.indexOf('\r\n\r\n') + 4)
-    expect(body.split('\n\n').every((event) => event === '' || /^(id|data): /.test(event))).toBe(true)
+    expect(body.split('\n\n').every((event) => event === '' || /^(id|retry|data): /.test(event))).toBe(true)
     socket.destroy()
   })
 

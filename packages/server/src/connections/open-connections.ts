@@ -10,6 +10,8 @@ export interface OpenConnection {
 /** All connections of this server, for announcements and for the drain. */
 export class OpenConnections {
   readonly #open = new Set<OpenConnection>()
+  /** The server drains: nothing new begins. */
+  isDraining = false
 
   /** @returns what takes the connection out again. */
   add(connection: OpenConnection): () => void {

@@ -36,7 +36,9 @@ export class Batch {
 
   /** Server-Sent Events whose `id:` is the event's cursor, for a stream of one topic (R13). */
   get sseWithIds(): EventBytes {
-    this.#sseWithIds ??= eventBytes(this.lines.map((line) => encodeSse(line.text, line.cursor)).join(''))
+    this.#sseWithIds ??= eventBytes(
+      this.lines.map((line) => encodeSse(line.text, line.cursor === undefined ? {} : { id: line.cursor })).join(''),
+    )
     return this.#sseWithIds
   }
 }

@@ -35,6 +35,7 @@ export async function mount(
   scope.addHook('onRequest', async (request, reply) => {
     answers.add(reply.raw)
     requireOrigin(context, request)
+    requireOpen(context)
     limitBodyTime(request, context.limits.maxHoldMs)
   })
   // Whatever else the application can read, here it is JSON (R51).
@@ -53,6 +54,11 @@ export async function mount(
   registerRpc(scope, context)
   registerOperator(scope, context, operator)
   registerWebSocket(scope, context)
+}
+
+function requireOpen({ connections }: TransportContext): void {
+  if (connections.isDraining)
+    throw new CrossfadeError('overloaded', 'The server restarts. Come back with your cursors.')
 }
 
 function nothingHere(url: string): CrossfadeError {

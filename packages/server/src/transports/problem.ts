@@ -1,4 +1,4 @@
-import { CrossfadeError, httpStatusOf, type ErrorCode } from '@crossfade/protocol'
+import { CrossfadeError, httpStatusOf, type ErrorCode, type Problem } from '@crossfade/protocol'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 
 /** Fastify refuses names that could reach the prototype of an object as it refuses what is no JSON. */
@@ -24,12 +24,27 @@ export function sendProblem(
   const [code, detail] = explain(error)
   const status = httpStatusOf(code)
   if (status >= 500) request.log.error(error)
-  if (status === 429 || status === 503) void reply.header('retry-after', '1')
-  return reply
-    .code(status)
-    .header('content-type', 'application/problem+json')
-    .header('cache-control', 'no-store')
-    .send(JSON.stringify({ type: 'about:blank', title: code.replaceAll('_', ' '), status, code, detail }))
+  return reply.code(status).headers(problemHeaders(code)).send(problemText(code, detail))
+}
+
+export function problemHeaders(code: ErrorCode): Record<string, string> {
+  const status = httpStatusOf(code)
+  return {
+    'content-type': 'application/problem+json',
+    'cache-control': 'no-store',
+    ...(status === 429 || status === 503 ? { 'retry-after': '1' } : {}),
+  }
+}
+
+export function problemText(code: ErrorCode, detail: string): string {
+  const problem: Problem = {
+    type: 'about:blank',
+    title: code.replaceAll('_', ' '),
+    status: httpStatusOf(code),
+    code,
+    detail,
+  }
+  return JSON.stringify(problem)
 }
 
 function explain(error: FastifyError | CrossfadeError): readonly [ErrorCode, string] {

@@ -16,6 +16,8 @@ export class SseConnection extends Connection {
   override readonly url: URL = new URL('sse://stream')
   override readonly request: Request
   override readonly response: Response
+  /** Why the head could not be sent, such as a header of the application that none can be. */
+  failure: unknown = null
   readonly #answer: ServerResponse
   readonly #headers: Record<string, string | string[] | number | undefined>
 
@@ -33,8 +35,13 @@ export class SseConnection extends Connection {
 
   override sendHead(): void {
     const head = { ...this.#headers, ...streamHeaders }
-    this.#answer.writeHead(200, head as Record<string, string>)
-    this.#answer.flushHeaders()
+    try {
+      this.#answer.writeHead(200, head as Record<string, string>)
+      this.#answer.flushHeaders()
+    } catch (error) {
+      // The library calls this where nobody could catch it.
+      this.failure = error
+    }
   }
 
   override sendChunk(chunk: string): void {

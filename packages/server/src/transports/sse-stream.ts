@@ -1,4 +1,5 @@
-import { closeCodes, encodeSse } from '@crossfade/protocol'
+import type { ServerResponse } from 'node:http'
+import { closeCodes, encodeSse, type SseFields } from '@crossfade/protocol'
 import { createSession } from 'better-sse'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Session } from '../connections/session.ts'
@@ -6,11 +7,13 @@ import { StreamOutlet } from '../connections/stream-outlet.ts'
 import type { Heartbeats } from '../connections/heartbeats.ts'
 import type { Identity } from '../identity/principal.ts'
 import { expireWith } from '../connections/expiry.ts'
+import { spreadOf } from '../rollout/spread.ts'
 import { pendingStageMessages } from '../rollout/stage-messages.ts'
 import type { TransportContext } from './context.ts'
 import { eventBytes } from '../delivery/event-bytes.ts'
 import { eventWire } from './event-wire.ts'
 import { hello } from './hello.ts'
+import { OneTopicOutlet } from './one-topic-outlet.ts'
 import { SseConnection } from './sse-connection.ts'
 
 const proofSpacingMs = 300
@@ -18,7 +21,7 @@ const proofSpacingMs = 300
 /** What a stream is opened with. */
 export interface SseStreamOptions {
   readonly identity: Identity
-  /** Events carry their cursor as `id:` (one topic, R13). */
+  /** It is of one topic, for a browser's own `EventSource`: it carries cursors as `id:`, says `retry:`, and ends with the topic (R13). */
   readonly withIds: boolean
   /** Two timed heartbeats follow `hello`, so that the client sees whether the path buffers (R25). */
   readonly proof: boolean
@@ -28,7 +31,9 @@ export interface SseStreamOptions {
   readonly release: () => void
 }
 
-/** Opens an SSE stream on a request and returns its session, ready to subscribe. */
+/**
+ * Opens an SSE stream on a request and returns its session, ready to subscribe. Whatever goes wrong, the connection is given back to the limits.
+ */
 export async function openSseStream(
   context: TransportContext,
   request: FastifyRequest,
@@ -36,14 +41,34 @@ export async function openSseStream(
   options: SseStreamOptions,
 ): Promise<Session> {
   const answer = reply.raw
-  const { limits, cycle } = context
-  const headers = reply.getHeaders()
-  reply.hijack()
-  request.raw.socket.setKeepAlive(true, limits.heartbeatMs)
-  request.raw.socket.setNoDelay(true)
-  await createSession(new SseConnection(answer, headers), { keepAlive: null, retry: null })
+  const cleanups = new Cleanups()
+  cleanups.add(options.release)
+  answer.once('close', () => cleanups.run())
+  if (answer.closed) cleanups.run()
+  try {
+    const headers = reply.getHeaders()
+    reply.hijack()
+    request.raw.socket.setKeepAlive(true, context.limits.heartbeatMs)
+    request.raw.socket.setNoDelay(true)
+    const connection = new SseConnection(answer, headers)
+    await createSession(connection, { keepAlive: null, retry: null })
+    if (connection.failure !== null) throw connection.failure
+    return begin(context, answer, options, cleanups)
+  } catch (error) {
+    answer.destroy()
+    cleanups.run()
+    throw error
+  }
+}
 
-  const cleanups: (() => void)[] = [options.release]
+/** The head is sent: `hello`, and all that a stream does by itself. */
+function begin(
+  context: TransportContext,
+  answer: ServerResponse,
+  options: SseStreamOptions,
+  cleanups: Cleanups,
+): Session {
+  const { limits, cycle, connections } = context
   const bye = (code: number, message: string, retry: number | null): void => {
     if (answer.writableEnded) return
     outlet.finish({ type: 'bye', code, message, retry })
@@ -52,41 +77,77 @@ export async function openSseStream(
     setTimeout(() => answer.destroy(), limits.helloMs).unref()
   }
   const { stream, form } = eventWire(answer)
+  const fieldsOf = options.withIds ? (message: object) => nativeFields(message, connections.size) : () => ({})
   const outlet = new StreamOutlet(
     {
       stream,
-      encode: (message) => eventBytes(encodeSse(JSON.stringify(message)))[form],
+      encode: (message) => eventBytes(encodeSse(JSON.stringify(message), fieldsOf(message)))[form],
       bytesOf: (batch) => (options.withIds ? batch.sseWithIds : batch.sse)[form],
-      overflow: () => bye(4413, 'You read too slowly. Come back with your cursors.', 0),
+      overflow: () => bye(closeCodes.tooSlow, 'You read too slowly. Come back with your cursors.', 0),
       drained: () => session.drained(),
     },
     cycle,
     limits.maxOutboxBytes,
   )
-  const session = new Session(context.session, options.identity, outlet, limits.maxTopicsPerConnection, () =>
+  const topics = options.withIds
+    ? new OneTopicOutlet(outlet, ({ code, retry }) => bye(code, 'The topic of this stream has ended.', retry))
+    : outlet
+  const session = new Session(context.session, options.identity, topics, limits.maxTopicsPerConnection, () =>
     bye(closeCodes.overloaded, context.gate.refusal, context.gate.retryMs),
   )
-  const end = (): void => {
+  cleanups.add(() => {
     outlet.close()
     session.close()
-    for (const cleanup of cleanups) cleanup()
+  })
+  const greeting = [hello(limits, options.identity), ...pendingStageMessages(context, options.stagesSince)]
+  for (const message of greeting) outlet.send(message)
+  outlet.flush()
+  if (options.proof) cleanups.add(proveStreaming(outlet))
+  cleanups.add(connections.add({ tell: (message) => outlet.send(message), bye }))
+  cleanups.add(beat(context.heartbeats, outlet))
+  cleanups.add(
+    rotateAfter(context.rotateMs * (0.8 + Math.random() * 0.4), () =>
+      bye(closeCodes.goingAway, 'Streams are renewed now and then.', 0),
+    ),
+  )
+  cleanups.add(
+    expireWith(options.identity, context.expiryGraceMs, outlet, () =>
+      bye(closeCodes.expired, 'Your credentials ran out.', 0),
+    ),
+  )
+  return session
+}
+
+/**
+ * What a browser's own `EventSource` goes by (R13): the cursor, also of a topic that is quiet, and when to come again, which it is told ahead, since
+ * a connection may be cut without a word, and before each close.
+ */
+function nativeFields(message: object, connections: number): SseFields {
+  const { type, cursor, retry } = message as { type: string; cursor?: string; retry?: number | null }
+  if (type === 'hello') return { retry: reconnectMs(0, spreadOf(connections)) }
+  if (type === 'bye') return { retry: reconnectMs(retry ?? 0, 0) }
+  return (type === 'subscribed' || type === 'reset') && cursor !== undefined ? { id: cursor } : {}
+}
+
+/** No sooner than after a second, and not all at once (F19). */
+function reconnectMs(askedMs: number, spreadMs: number): number {
+  return Math.round(Math.max(1_000, askedMs) + Math.random() * Math.max(2_000, spreadMs))
+}
+
+/** What is to be done when a stream has ended; what is added later is done at once. */
+class Cleanups {
+  readonly #cleanups: (() => void)[] = []
+  #done = false
+
+  add(cleanup: () => void): void {
+    if (this.#done) cleanup()
+    else this.#cleanups.push(cleanup)
   }
 
-  for (const message of [hello(limits, options.identity), ...pendingStageMessages(context, options.stagesSince)])
-    outlet.send(message)
-  outlet.flush()
-  if (options.proof) cleanups.push(proveStreaming(outlet))
-  cleanups.push(
-    context.connections.add({ tell: (message) => outlet.send(message), bye }),
-    beat(context.heartbeats, outlet),
-    rotateAfter(context.rotateMs * (0.8 + Math.random() * 0.4), () =>
-      bye(1001, 'Streams are renewed now and then.', 0),
-    ),
-    expireWith(options.identity, context.expiryGraceMs, outlet, () => bye(4440, 'Your credentials ran out.', 0)),
-  )
-  if (answer.closed) end()
-  else answer.once('close', end)
-  return session
+  run(): void {
+    this.#done = true
+    for (const cleanup of this.#cleanups.splice(0)) cleanup()
+  }
 }
 
 function proveStreaming(outlet: StreamOutlet): () => void {

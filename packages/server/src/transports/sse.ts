@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { TransportContext } from './context.ts'
 import { admit, requireFewTopics, acquireConnection } from './guard.ts'
 import { lastEventId } from './last-event-id.ts'
+import { requireTopic } from './require-topic.ts'
 import { openSseStream } from './sse-stream.ts'
 
 /** Streams of many topics (`POST`) and of one (`GET`, for a browser's own EventSource) (PROTOCOL §4). */
@@ -27,6 +28,7 @@ export function registerSse(scope: FastifyInstance, context: TransportContext): 
   scope.get(paths.sse, async (request, reply) => {
     const identity = await admit(context, request)
     const topic = assertTopic((request.query as { topic?: unknown }).topic)
+    await requireTopic(context, topic, identity)
     const release = acquireConnection(context, request, identity)
     const session = await openSseStream(context, request, reply, {
       identity,
