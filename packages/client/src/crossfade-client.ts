@@ -24,6 +24,7 @@ import type { WatchInfo } from './watch/screen.ts'
 import { isVariant } from './watch/variant.ts'
 import type { WatchPort } from './watch/watch-port.ts'
 import type { Watch, WatchOptions } from './watch/watch.ts'
+import { jsonOf } from './json-of.ts'
 
 /** Puts the parts together: what is followed, the link that carries it, and the watches. */
 export class CrossfadeClient implements Client {
@@ -179,7 +180,7 @@ export class CrossfadeClient implements Client {
   /** What the application read by itself brings those who follow the topic up to date (R8). */
   async #learn(header: EndpointHeader, copy: Response, askedIn: string | null): Promise<void> {
     try {
-      const value = (await copy.json()) as unknown
+      const value = await jsonOf(copy)
       const { topic, cursor, hash = hashValue(value) } = header
       this.#topics.rest(topic, { cursor, hash, value, askedIn, at: this.#environment.now() }, null)
     } catch {

@@ -21,6 +21,7 @@ let proxy: FaultProxy
 let client: Client
 let version = 1
 let entries: Entry[] = []
+let job: object | null = null
 
 beforeEach(async () => {
   version = 1
@@ -32,6 +33,8 @@ beforeEach(async () => {
   }))
   const log = { log: 'chat', key: 'id', event: 'said', feature: 'chat', audience: 'public' as const }
   app.get('/api/chat', { config: { crossfade: log } }, () => entries)
+  const now = { topic: 'job', feature: 'job', audience: 'public' as const }
+  app.get('/api/job', { config: { crossfade: now } }, (_request, reply) => job ?? reply.code(204).send())
   const shelf = { topic: 'shelf', feature: 'shelf', audience: 'public' as const, vary: ['X-Tenant'] }
   app.get('/api/shelf', { config: { crossfade: shelf } }, ({ headers }) => ({
     tenant: headers['x-tenant'] ?? 'none',
@@ -125,6 +128,22 @@ describe.each(['websocket', 'sse', 'longpoll', 'shortpoll'] as const)('with the 
 })
 
 describe('with the server', () => {
+  it('no content is the value null, while it is polled and when it is pushed (R16)', async () => {
+    app.crossfade.rollout.set('job', { stage: 'push' })
+    job = null
+    const shown: unknown[] = []
+    const watch = open(['websocket']).watch('/api/job', { every: 100 }, (value) => {
+      if (JSON.stringify(value) !== JSON.stringify(shown.at(-1))) shown.push(value)
+    })
+    await expect.poll(() => watch.state.live, patiently).toBe(true)
+    for (const next of [{ id: 7 }, null]) {
+      job = next
+      app.crossfade.invalidate('job')
+      await expect.poll(() => shown.at(-1), patiently).toEqual(next)
+    }
+    expect(shown).toEqual([null, { id: 7 }, null])
+  })
+
   it('a page whose requests say what no subscription can goes on polling, and sees its own answers only (R10)', async () => {
     app.crossfade.rollout.set('shelf', { stage: 'push' })
     const headers = { 'x-tenant': 'red' }

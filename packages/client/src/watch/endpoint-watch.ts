@@ -18,6 +18,7 @@ import { ShadowList } from './shadow-list.ts'
 import { isVariant } from './variant.ts'
 import type { WatchPort } from './watch-port.ts'
 import type { Watch, WatchOptions, WatchState } from './watch.ts'
+import { jsonOf } from '../json-of.ts'
 
 /** The push that it follows. */
 interface Following {
@@ -334,7 +335,7 @@ export class EndpointWatch<T> implements Watch {
 /** The body beside what the page reads; `undefined` when it is no JSON. */
 async function bodyOf(response: Response): Promise<unknown> {
   try {
-    return (await response.clone().json()) as unknown
+    return await jsonOf(response.clone())
   } catch {
     return undefined
   }

@@ -1,6 +1,7 @@
 import { CrossfadeError, isUpTo, type EventMessage } from '@crossfade/protocol'
 import type { TransportName } from '../transports/transport.ts'
 import { isListed, type Growth } from './shadow-list.ts'
+import { jsonOf } from '../json-of.ts'
 
 /** Where a shown value came from. */
 export interface WatchInfo {
@@ -74,7 +75,7 @@ export class Screen<T> {
   async #read(response: Response): Promise<T> {
     const { read } = this.#options
     if (read !== undefined) return read(response)
-    if (response.ok) return (await response.json()) as T
+    if (response.ok) return (await jsonOf(response)) as T
     throw new CrossfadeError('endpoint_failed', `${response.url} answered ${response.status}.`)
   }
 

@@ -31,7 +31,7 @@ export interface Refusal {
   readonly detail: string
 }
 
-/** What a run of an endpoint says: the same for loads, permission checks and held answers (PROTOCOL §3, "What a run says"). */
+/** What a run of an endpoint says: the same for loads, permission checks and held answers (R16). */
 export type Verdict =
   | { readonly kind: 'value'; readonly answer: Answer }
   | { readonly kind: 'unchanged' }

@@ -200,7 +200,9 @@ export class EndpointWrapper {
           this.#skip(definition, unfit(reply, '') ?? { skipped: 'a hook answered before the handler' }, reply)
         return given
       }
-      const { text, payload: sent } = await this.#finalBody(wrapped, reply, given)
+      const { text: body, payload: sent } = await this.#finalBody(wrapped, reply, given)
+      // No content is the value `null`, on every transport.
+      const text = isEmptyAnswer(reply) ? 'null' : body
       const payload = isResponse(sent) ? unwrapResponse(reply, sent) : sent
       const skipped = unfit(reply, text) ?? this.#private(definition, reply)
       if (skipped === null) return this.#decorate(wrapped, text, request, reply, payload)
@@ -248,17 +250,23 @@ export class EndpointWrapper {
     }
     advertise(this.#context, reply, topic, { cursor: wrapped.cursor, hash, principal: wrapped.identity.principal })
     if (wrapped.waitMs !== null) sayHeld(reply, wrapped.waitMs)
-    return isUnchanged || hash === undefined ? payload : conditional(request, reply, hash, payload)
+    const isFinal = isUnchanged || isEmptyAnswer(reply) || hash === undefined
+    return isFinal ? payload : conditional(request, reply, hash, payload)
   }
 }
 
 /** Why an answer cannot be a topic's value or page (R10). */
 function unfit(reply: FastifyReply, body: string | null): Skipped | null {
-  if (reply.statusCode === 304) return null
+  if (reply.statusCode === 304 || isEmptyAnswer(reply)) return null
   if (reply.statusCode < 200 || reply.statusCode > 299) return { skipped: `status ${reply.statusCode}` }
   const contentType = reply.getHeader('content-type')
   if (!isJson(contentType)) return { skipped: `not JSON: ${String(contentType ?? 'no Content-Type')}` }
   return body === null ? { skipped: 'the body is not text, encoded, or too large or slow to be read' } : null
+}
+
+/** 204 and 205 have no body. */
+function isEmptyAnswer({ statusCode }: FastifyReply): boolean {
+  return statusCode === 204 || statusCode === 205
 }
 
 /** Whether a body is, as it stands, JSON of 2xx. */
