@@ -129,12 +129,13 @@ describe.each(['websocket', 'sse', 'longpoll', 'shortpoll'] as const)('with the 
 
 describe('with the server', () => {
   it('no content is the value null, while it is polled and when it is pushed (R16)', async () => {
-    app.crossfade.rollout.set('job', { stage: 'push' })
     job = null
     const shown: unknown[] = []
     const watch = open(['websocket']).watch('/api/job', { every: 100 }, (value) => {
       if (JSON.stringify(value) !== JSON.stringify(shown.at(-1))) shown.push(value)
     })
+    await expect.poll(() => shown, patiently).toEqual([null])
+    app.crossfade.rollout.set('job', { stage: 'push' })
     await expect.poll(() => watch.state.live, patiently).toBe(true)
     for (const next of [{ id: 7 }, null]) {
       job = next
