@@ -135,7 +135,7 @@ export class ValueTopic extends LiveTopic {
     try {
       await this.#loaded(identity)
     } catch (error) {
-      // The last good value is there, and is told to be stale (D12); whether this client may have it is not said by a load for all.
+      // The last good value is there, and is told to be stale; whether this client may have it is not said by a load for all.
       const isOwnRefusal = error instanceof RunError && error.isRefusal && this.address.definition.audience !== 'public'
       if (isOwnRefusal || this.#closed || this.state.snapshot === null) throw error
     }
