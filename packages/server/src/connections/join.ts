@@ -116,16 +116,17 @@ function beginValue(
 }
 
 /**
- * Goes on with a value topic after a suspension, in one synchronous step: the newest value, if the client has not got it, and everything
- * after that.
+ * Goes on with a value topic after a suspension: in one synchronous step the newest value, if the client has not got it, and everything
+ * after that; and that the topic is fresh when nothing is missing any more.
  */
-export function rejoinValue(subscription: Subscription, topic: ValueTopic): void {
+export async function rejoinValue(subscription: Subscription, topic: ValueTopic): Promise<void> {
   const { state } = topic
   if (subscription.epoch !== state.epoch) subscription.reset(state, 'a new epoch began while events were withheld')
   topic.attach(subscription)
   // A connection that is full gets it when it has drained.
   if (!subscription.congested()) topic.catchUp(subscription)
-  subscription.tellStaleness(topic)
+  await topic.caughtUp()
+  if (!subscription.ended && !subscription.suspended) subscription.tellStaleness(topic)
 }
 
 /**

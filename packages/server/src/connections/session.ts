@@ -190,7 +190,7 @@ export class Session {
   async #rejoin(subscription: Subscription): Promise<void> {
     const { topic } = subscription
     try {
-      if (topic instanceof ValueTopic) rejoinValue(subscription, topic)
+      if (topic instanceof ValueTopic) await rejoinValue(subscription, topic)
       else if (topic instanceof LogTopic) await catchUp(subscription, topic, this.#ports.hub.broker, this.#outlet)
     } catch (error) {
       if (subscription.ended) return

@@ -83,6 +83,14 @@ export class LoadSchedule {
     return promise
   }
 
+  /** Resolves when what is wanted now was loaded, or could not be. */
+  async caughtUp(): Promise<void> {
+    if (this.#stopped || this.settled) return
+    await new Promise<void>((resolve) => {
+      this.#waiters.push({ want: this.#wanted, resolve, reject: () => resolve() })
+    })
+  }
+
   /** Somebody listens: begins to refresh, and loads what was wanted meanwhile. */
   resume(): void {
     const { refreshMs } = this.#options

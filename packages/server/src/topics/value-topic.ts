@@ -143,6 +143,12 @@ export class ValueTopic extends LiveTopic {
       throw new CrossfadeError('server_error', `The value of "${this.address.name}" could not be loaded. Try again.`)
   }
 
+  /** Waits until the value includes every change that was told so far, and was given to its subscribers, or cannot be loaded. */
+  async caughtUp(): Promise<void> {
+    await this.#schedule.caughtUp()
+    this.flush()
+  }
+
   /** Waits for a load that begins after this call; a failure leaves the last good value. */
   async reload(identity: Identity): Promise<void> {
     await this.#loaded(identity).catch(() => {})
@@ -300,6 +306,8 @@ export class ValueTopic extends LiveTopic {
     const before = this.#staleness
     this.#staleness = staleness
     if (before?.reason === staleness?.reason) return
+    // What it is vouched for goes first.
+    if (staleness === null) this.flush()
     for (const subscriber of this.subscribers) {
       if (staleness === null) subscriber.fresh(this.cursor)
       else subscriber.stale(staleness)

@@ -1,0 +1,233 @@
+import { setInterval as every } from 'node:timers/promises'
+import { CrossfadeError, parseHeader } from '@crossfade/protocol'
+import Fastify, { type FastifyInstance } from 'fastify'
+import { afterEach, describe, expect, it } from 'vitest'
+import crossfade, { type CrossfadeOptions } from '../src/index.ts'
+import { as, until } from './endpoints.ts'
+import { ofType } from './shop.ts'
+import { Socket } from './socket.ts'
+import { Stream } from './stream.ts'
+
+let app: FastifyInstance
+let origin: string
+/** What was logged, by level. */
+let logged: { level: number; msg: string }[]
+let versions: Record<string, number>
+const stop = new Set<() => void>()
+afterEach(async () => {
+  for (const end of stop) end()
+  stop.clear()
+  await app.close()
+})
+
+const [warning, error] = [40, 50]
+const tenantOf = (authorization: unknown): string => String(authorization).replace('Bearer ', '').split('-')[0] ?? ''
+
+/** Two tenants, whose group is the same by a claim that is wrong and well formed, or is their own. */
+async function open(group: 'wrong' | 'right', options: CrossfadeOptions = {}): Promise<void> {
+  logged = []
+  versions = { a: 1, b: 1 }
+  const stream = { write: (line: string) => void logged.push(JSON.parse(line) as (typeof logged)[0]) }
+  app = Fastify({ forceCloseConnections: true, logger: { level: 'warn', stream } })
+  await app.register(crossfade, {
+    authenticate: ({ headers }) => {
+      if (headers.authorization === undefined) throw new CrossfadeError('unauthenticated', 'Log in.')
+      const id = String(headers.authorization).replace('Bearer ', '')
+      return { id, plan: 'gold', tenant: tenantOf(headers.authorization) }
+    },
+    grantMs: 50,
+    reauthorizeMs: 200,
+    rollout: { board: { stage: 'push' } },
+    ...options,
+  })
+  const claim = group === 'wrong' ? 'plan' : 'tenant'
+  const crossfadeOptions = {
+    topic: 'board',
+    feature: 'board',
+    audience: { group: (who: Record<string, unknown>) => String(who[claim]) },
+    ignore: ['/at'],
+  }
+  app.get('/board', { config: { crossfade: crossfadeOptions } }, async (request) => {
+    const tenant = tenantOf(request.headers.authorization)
+    return { owner: `tenant ${tenant}`, version: versions[tenant], at: Math.random() }
+  })
+  origin = await app.listen({ host: '127.0.0.1', port: 0 })
+}
+
+async function change(tenant: string): Promise<void> {
+  versions[tenant] = (versions[tenant] ?? 0) + 1
+  app.crossfade.invalidate('board')
+  await Promise.resolve()
+}
+
+async function subscribed(token: string): Promise<Socket> {
+  const socket = await Socket.greet(origin, token)
+  socket.send({ type: 'subscribe', id: 'b', topic: 'board' })
+  return socket
+}
+
+const poll = async (token: string, wait = 0): Promise<string> => {
+  const payload = { topics: { board: {} }, wait }
+  return (await app.inject({ method: 'POST', url: '/crossfade/poll', headers: as(token), payload })).payload
+}
+
+/** Changes a tenant's board on and on; the change is told 50 ms after it is made, as a feed does. */
+function keepChanging(tenant: string, next: () => number): void {
+  const abort = new AbortController()
+  stop.add(() => abort.abort())
+  void (async () => {
+    try {
+      for await (const _ of every(50, null, { signal: abort.signal })) {
+        versions[tenant] = next()
+        setTimeout(() => app.crossfade.invalidate('board'), 50)
+      }
+    } catch {
+      // The test is over.
+    }
+  })()
+}
+
+const ends = (): string[] => logged.filter(({ level }) => level === error).map(({ msg }) => msg)
+
+describe('a group that names two tenants alike (D16)', () => {
+  it('shows neither a byte of the other on any transport, is shared no more, and is told once', async () => {
+    await open('wrong')
+    const a = await subscribed('a-1')
+    expect(await a.next('event')).toMatchObject({ data: { owner: 'tenant a' } })
+    const { etag } = (await app.inject({ url: '/board', headers: as('a-1') })).headers
+    const b = await subscribed('b-1')
+    const stream = await Stream.open(`${origin}/crossfade/sse?topic=board`, { headers: as('b-2') })
+    const native = await Stream.open(`${origin}/board`, { headers: { ...as('b-3'), accept: 'text/event-stream' } })
+    const polls = [await poll('b-4'), await poll('b-5', 300)]
+    const held = await app.inject({
+      url: '/board',
+      headers: { ...as('b-6'), prefer: 'wait=1', 'if-none-match': etag as string },
+    })
+    expect(held.json()).toMatchObject({ owner: 'tenant b' })
+    expect(await a.next('unsubscribed')).toMatchObject({ topic: 'board', code: 'forbidden' })
+    await until(() => ofType(b.messages, 'error').length === 1)
+    await change('a')
+    polls.push(await poll('b-4'))
+    for (const text of [JSON.stringify(b.messages), stream.text, native.text, ...polls, held.payload])
+      expect(text).not.toContain('tenant a')
+    expect(JSON.stringify(a.messages)).not.toContain('tenant b')
+    expect(ends()).toHaveLength(1)
+    expect(ends()[0]).toMatch(/"board".*\/board.*group/)
+    for (const reader of [stream, native]) reader.close()
+  })
+
+  it('goes on by polling for those who had it: their answers are their own, and promise no push', async () => {
+    await open('wrong')
+    const a = await subscribed('a-1')
+    await a.next('event')
+    expect(
+      parseHeader(String((await app.inject({ url: '/board', headers: as('a-1') })).headers['crossfade'])),
+    ).not.toBeNull()
+    const b = await subscribed('b-1')
+    await b.next('error')
+    for (const tenant of ['a', 'b']) {
+      await change(tenant)
+      const plain = await app.inject({ url: '/board', headers: as(`${tenant}-1`) })
+      expect(plain.json()).toMatchObject({ owner: `tenant ${tenant}`, version: 2 })
+      expect(plain.headers['crossfade']).toBeUndefined()
+    }
+    // Nobody comes back to it.
+    a.send({ type: 'subscribe', id: 'again', topic: 'board' })
+    expect(await a.next('error')).toMatchObject({ id: 'again', code: 'forbidden' })
+  })
+
+  it('shows nothing while one of them changes all the time, and says that it cannot be compared', async () => {
+    await open('wrong')
+    const a = await subscribed('a-1')
+    await a.next('event')
+    keepChanging('a', () => (versions['a'] as number) + 1)
+    await until(() => ofType(a.messages, 'event').length > 3)
+    const readers = await Promise.all(['b-1', 'b-2', 'b-3'].map((token) => subscribed(token)))
+    const codes = await Promise.all(readers.map(async (reader) => (await reader.next('error')).code))
+    expect(codes.every((code) => code === 'overloaded' || code === 'server_error' || code === 'forbidden')).toBe(true)
+    for (const { messages } of readers) expect(JSON.stringify(messages)).not.toContain('tenant a')
+    const warned = logged.filter(({ level, msg }) => level === warning && msg.includes('"board"'))
+    expect(warned.length + ends().length).toBe(1)
+  })
+
+  it("reads what the one listens to by no other's credentials, also while there are none that are good", async () => {
+    await open('wrong', {
+      expiryGraceMs: 60_000,
+      reauthorizeMs: 1_000_000,
+      authenticate: ({ headers }) => {
+        const id = String(headers.authorization).replace('Bearer ', '')
+        return { id, plan: 'gold', ...(id === 'a-short' ? { expiresAt } : {}) }
+      },
+    })
+    const expiresAt = Date.now() + 300
+    const a = await subscribed('a-short')
+    await a.next('event')
+    await until(() => Date.now() > expiresAt)
+    const b = await subscribed('b-1')
+    await change('a')
+    expect(await a.next('stale')).toMatchObject({ topic: 'board', reason: 'unverified' })
+    await b.next('error')
+    await change('b')
+    a.send({ type: 'ping', n: 1 })
+    await a.next('heartbeat')
+    expect(JSON.stringify(a.messages)).not.toContain('tenant b')
+    expect(JSON.stringify(b.messages)).not.toContain('tenant a')
+  })
+})
+
+describe('a group that is right', () => {
+  it.each(['counts up', 'goes to and fro'])(
+    'is shared on while it changes 20 times a second, told 50 ms later: it %s',
+    async (how) => {
+      await open('right')
+      const readers = [await subscribed('a-1')]
+      await readers[0]?.next('event')
+      let n = 1
+      keepChanging('a', () => (how === 'counts up' ? (n += 1) : (n = 3 - n)))
+      for (const user of [2, 3, 4, 5]) readers.push(await subscribed(`a-${user}`))
+      for (const [index, reader] of readers.entries()) {
+        // Who cannot be compared at once asks again, as every client does.
+        for (let tries = 0; ofType(reader.messages, 'subscribed').length === 0 && tries < 20; tries++) {
+          await until(
+            () =>
+              reader.messages.some(({ type }) => type === 'subscribed') ||
+              ofType(reader.messages, 'error').length > tries,
+          )
+          if (ofType(reader.messages, 'subscribed').length === 0)
+            reader.send({ type: 'subscribe', id: `b${tries}`, topic: 'board' })
+        }
+        expect([index, ofType(reader.messages, 'subscribed').length]).toEqual([index, 1])
+      }
+      // Each is checked again some times, and each hears of changes that come after that.
+      const heard = readers.map(({ messages }) => ofType(messages, 'event').length)
+      await until(
+        () => readers.every(({ messages }, index) => ofType(messages, 'event').length > (heard[index] as number) + 20),
+        20_000,
+      )
+      for (const { messages } of readers) expect(ofType(messages, 'unsubscribed')).toEqual([])
+      expect(ends()).toEqual([])
+    },
+    40_000,
+  )
+
+  it('shows each tenant its own, and the checks of the one say nothing of the other', async () => {
+    await open('right')
+    const [a, b] = [await subscribed('a-1'), await subscribed('b-1')]
+    const [more, others] = [await subscribed('a-2'), await subscribed('b-2')]
+    for (const reader of [a, more]) expect(await reader.next('event')).toMatchObject({ data: { owner: 'tenant a' } })
+    for (const reader of [b, others]) expect(await reader.next('event')).toMatchObject({ data: { owner: 'tenant b' } })
+    await change('a')
+    for (const reader of [a, more]) await reader.next('event')
+    expect(ends()).toEqual([])
+  })
+
+  it('does not differ by fields that are ignored (R10)', async () => {
+    await open('right')
+    const a = await subscribed('a-1')
+    await a.next('event')
+    // Its answer has another time than the value that is shared.
+    const more = await subscribed('a-2')
+    await more.next('subscribed')
+    expect(ends()).toEqual([])
+  })
+})
