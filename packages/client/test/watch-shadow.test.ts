@@ -31,6 +31,16 @@ describe('watch() at shadow', () => {
     expect(endpoint.parities).toHaveLength(2)
   })
 
+  it('counts an answer that differs only in a field which the route ignores as one that agrees', async () => {
+    const endpoint = new WatchedEndpoint({ stage: 'shadow', value: { n: 0 } })
+    endpoint.ignored = 'at'
+    await settle()
+    await endpoint.begin()
+    endpoint.value = { n: 0, at: 1 }
+    await endpoint.clock.advance(5_000)
+    expect(endpoint.watch.state.parity).toEqual({ agree: 1, disagree: 0, unsettled: 0 })
+  })
+
   it('counts a change that push did not bring as a disagreement', async () => {
     const endpoint = await shadow()
     endpoint.write({ n: 1 })

@@ -1,6 +1,6 @@
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import type { ChangeRule } from '@crossfade/changefeed'
-import { parseHeader } from '@crossfade/protocol'
+import { hashValue, parseHeader } from '@crossfade/protocol'
 import { afterEach, describe, expect, it } from 'vitest'
 import crossfade, { type RouteOptions } from '../src/index.ts'
 import { HandFeed } from './shop.ts'
@@ -52,12 +52,30 @@ describe('a long poll of an endpoint (R12)', () => {
     await expectHeld(headers.etag)
     const plain = await get()
     expect(plain.headers.etag).toBe(headers.etag)
-    expect(`W/"${parseHeader(String(plain.headers['crossfade']))?.hash}"`).toBe(headers.etag)
+    // The tag says that nothing has changed, the hash what was sent (R10).
+    expect(parseHeader(String(plain.headers['crossfade']))?.hash).toBe(hashValue(plain.json()))
     expect((await get({ 'if-none-match': String(headers.etag) })).statusCode).toBe(304)
     version = 2
     await change()
     const changed = await hold(headers.etag)
     expect(changed.json()).toMatchObject({ version: 2 })
+  })
+
+  it('whose answer differs only in ignored fields lets a client subscribe from there, and patches nothing (R6)', async () => {
+    let version = 1
+    await open({ ignore: ['/at'] }, () => ({ version, at: runs }))
+    const socket = await Socket.greet(await app.listen({ host: '127.0.0.1', port: 0 }))
+    await hold((await get()).headers.etag)
+    const { cursor = '', hash = '' } = parseHeader(String((await get()).headers['crossfade'])) ?? {}
+    const before = runs
+    socket.send({ type: 'subscribe', id: 'a', topic: 'thing', cursor, hash }, { type: 'ping', n: 1 })
+    expect(await socket.next('subscribed')).toMatchObject({ recovered: true, cursor })
+    await socket.next('heartbeat')
+    expect(runs).toBe(before)
+    version = 2
+    await change()
+    expect(await socket.next('event')).toMatchObject({ event: 'snapshot', data: { version: 2 } })
+    socket.close()
   })
 
   it("is held for the endpoint's own tag", async () => {

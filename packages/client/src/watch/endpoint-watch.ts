@@ -54,6 +54,8 @@ export class EndpointWatch<T> implements Watch {
   #following: Following | null = null
   #known: Known | null = null
   #etag: string | null = null
+  /** What the last answer is known by when it is compared with what push shows. */
+  #comparable: string | null = null
   #readAt: number
   #refused: { readonly topic: string; readonly at: number } | null = null
   /** Events that came while the list was being read. */
@@ -184,7 +186,10 @@ export class EndpointWatch<T> implements Watch {
     // Only who follows the topic, or is about to, needs to know the value.
     const body = header === null || (stage === 'off' && this.#stage === 'off') ? undefined : await bodyOf(response)
     if (this.#stopped) return
-    if (header?.hash !== undefined && header.kind !== 'log' && this.#stage !== 'off') this.#parity.polled(header.hash)
+    if (header?.hash !== undefined && header.kind !== 'log') {
+      this.#comparable = comparableHash(response) ?? header.hash
+      if (this.#stage !== 'off') this.#parity.polled(this.#comparable)
+    }
     const known = this.#knownOf(header, body)
     if (!this.#isOld(header, known, askedIn)) {
       this.#etag = response.headers.get('etag')
@@ -262,7 +267,7 @@ export class EndpointWatch<T> implements Watch {
   #subscribe(header: EndpointHeader, stage: Stage): Following {
     const isLog = header.kind === 'log'
     if (isLog) this.#shadow?.clear()
-    else this.#parity.begin(this.#known ?? (header.hash === undefined ? null : { hash: header.hash }))
+    else this.#parity.begin(this.#comparable === null ? this.#known : { hash: this.#comparable })
     const cursor = isLog ? (this.#screen.cursor ?? header.cursor) : header.cursor
     const held = isLog ? null : this.#known
     const beginning: Beginning = {
@@ -330,6 +335,11 @@ export class EndpointWatch<T> implements Watch {
     this.#onError(error)
     void this.#loop.read()
   }
+}
+
+/** The hash in the tag that the server makes: it is the same for answers that differ only in fields that the route ignores. */
+function comparableHash(response: Response): string | undefined {
+  return /^W\/"([0-9a-f]{16})"$/.exec(response.headers.get('etag') ?? '')?.[1]
 }
 
 /** The body beside what the page reads; `undefined` when it is no JSON. */

@@ -75,7 +75,8 @@ async function valueStart(
     return { kind: 'snapshot', recovered: false, differs: hash !== undefined && hash !== state.snapshot?.hash }
   }
   if (cursor.offset === state.head) {
-    if (hash === undefined || hash === state.snapshot?.hash) return { kind: 'current', knowsHash: hash !== undefined }
+    if (hash === undefined || topic.isCurrent(hash))
+      return { kind: 'current', knowsHash: hash === state.snapshot?.hash }
     return { kind: 'snapshot', recovered: true, differs: true }
   }
   if (hash === undefined) return { kind: 'snapshot', recovered: true, differs: false }

@@ -31,6 +31,9 @@ export interface Cause {
   readonly from?: SourcePosition
 }
 
+/** So many answers that differ only in ignored fields are known again when their readers subscribe. */
+const maxVariants = 1_000
+
 /**
  * A live value topic. On a relevant change its endpoint runs once for all subscribers; equal results are dropped, others advance
  * the offset. A change during a run makes it run again (the last change is never missed).
@@ -42,6 +45,8 @@ export class ValueTopic extends LiveTopic {
   #snapshots: { head: number; epoch: string; batch: Batch } | null = null
   /** The hash without the ignored fields, of the value with the hash `of`. */
   #equality: { readonly of: string; readonly hash: string } | null = null
+  /** Hashes of answers that differ from the value with the hash `of` only in ignored fields. */
+  #variants: { readonly of: string; readonly hashes: Set<string> } | null = null
   /** The entity tag that the endpoint itself gave the value with the hash `of`. */
   #ownTag: { readonly of: string; readonly tag: string } | null = null
   /** Where the value was stored without a new entry: answers given at this offset may be older than it. */
@@ -371,7 +376,24 @@ export class ValueTopic extends LiveTopic {
   /** Whether an answer that the endpoint gave elsewhere is what this topic holds, too. */
   agrees(answer: { value: unknown; hash: string }): boolean {
     const { snapshot } = this.state
-    return snapshot === null || this.equalityOf(answer) === this.#equalityOfStored(snapshot)
+    if (snapshot === null) return true
+    if (this.equalityOf(answer) !== this.#equalityOfStored(snapshot)) return false
+    if (answer.hash !== snapshot.hash) this.#rememberVariant(snapshot.hash, answer.hash)
+    return true
+  }
+
+  /** Whether a client with a value of this hash has what the topic holds, but for fields that the route ignores. */
+  isCurrent(hash: string): boolean {
+    const held = this.state.snapshot?.hash
+    return hash === held || (this.#variants?.of === held && this.#variants?.hashes.has(hash) === true)
+  }
+
+  #rememberVariant(of: string, hash: string): void {
+    if (this.#variants?.of !== of) this.#variants = { of, hashes: new Set() }
+    const { hashes } = this.#variants
+    hashes.add(hash)
+    const [oldest] = hashes
+    if (hashes.size > maxVariants && oldest !== undefined) hashes.delete(oldest)
   }
 }
 

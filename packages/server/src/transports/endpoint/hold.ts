@@ -45,7 +45,9 @@ export async function answerHeld(
   } finally {
     release()
   }
-  const hash = topic instanceof ValueTopic ? topic.state.snapshot?.hash : undefined
+  // What the client has may differ in fields that the route ignores: then nobody knows its hash.
+  const isExact = topic instanceof ValueTopic && topic.address.definition.ignore.length === 0
+  const hash = isExact ? topic.state.snapshot?.hash : undefined
   advertise(context, reply, topic, { cursor: topic.cursor, hash, principal: identity.principal })
   sayHeld(reply, waitMs)
   await reply

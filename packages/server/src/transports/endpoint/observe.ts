@@ -2,22 +2,28 @@ import { hashValue } from '@crossfade/protocol'
 import type { LiveTopic } from '../../topics/live-topic.ts'
 import { ValueTopic } from '../../topics/value-topic.ts'
 
+/** What an answer's body is known by. */
+export interface BodyHashes {
+  /** Of the body as it is sent. */
+  readonly sent: string
+  /** The same for bodies that differ only in fields that the route ignores: nobody is told of a change that is none. */
+  readonly tag: string
+}
+
 /**
- * The hash of a body; `null` when it is not JSON after all, which is not for us to judge.
- *
- * Most polls find what the topic holds: then its hash is known. A body that differs from it only in fields that the route ignores
- * has the same: nobody is told of a change that is none.
+ * The hashes of a body; `null` when it is not JSON after all, which is not for us to judge. Most polls find what the topic holds: then
+ * they are known.
  */
-export function hashOfBody(topic: LiveTopic, cursor: string, body: string): string | null {
+export function hashesOfBody(topic: LiveTopic, cursor: string, body: string): BodyHashes | null {
   const held = topic instanceof ValueTopic ? topic.state.snapshot : null
-  if (held?.data === body) return held.hash
+  if (held?.data === body) return { sent: held.hash, tag: held.hash }
   try {
     const value: unknown = JSON.parse(body)
-    const hash = hashValue(value)
-    if (!(topic instanceof ValueTopic)) return hash
-    if (topic.agrees({ value, hash })) return held?.hash ?? hash
+    const sent = hashValue(value)
+    if (!(topic instanceof ValueTopic)) return { sent, tag: sent }
+    if (topic.agrees({ value, hash: sent })) return { sent, tag: held?.hash ?? sent }
     reloadOnMismatch(topic, cursor)
-    return hash
+    return { sent, tag: sent }
   } catch {
     return null
   }

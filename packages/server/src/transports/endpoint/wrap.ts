@@ -14,7 +14,7 @@ import { noteHeard } from '../../declared-routes.ts'
 import type { Skipped } from '../../endpoints/skips.ts'
 import { answerHeld } from './hold.ts'
 import { holdWithin } from '../../timeouts.ts'
-import { hashOfBody, hashOfTag } from './observe.ts'
+import { hashesOfBody, hashOfTag } from './observe.ts'
 import { isResponse, readBody, unwrapResponse, type ReadBody } from './read-body.ts'
 import { acceptsEventStream, preferredWait } from './preferences.ts'
 import { streamTopic } from './stream.ts'
@@ -241,17 +241,16 @@ export class EndpointWrapper {
     const who = isSharedByAll(definition) ? serviceName : wrapped.identity.key
     if (!isUnchanged) this.#learn(wrapped, request, who)
     const withheld = this.#withheld(topic, who)
-    const hashOf = (): string | null | undefined =>
-      body === null ? hashOfTag(topic, reply.getHeader('etag')) : hashOfBody(topic, wrapped.cursor, body)
-    const hash = withheld === null ? hashOf() : null
-    if (hash === null) {
+    const hashes = withheld !== null || body === null ? null : hashesOfBody(topic, wrapped.cursor, body)
+    if (withheld !== null || (body !== null && hashes === null)) {
       this.#skip(definition, withheld ?? { skipped: 'the body is not JSON' }, reply)
       return payload
     }
+    const hash = hashes === null ? hashOfTag(topic, reply.getHeader('etag')) : hashes.sent
     advertise(this.#context, reply, topic, { cursor: wrapped.cursor, hash, principal: wrapped.identity.principal })
     if (wrapped.waitMs !== null) sayHeld(reply, wrapped.waitMs)
-    const isFinal = isUnchanged || isEmptyAnswer(reply) || hash === undefined
-    return isFinal ? payload : conditional(request, reply, hash, payload)
+    const isFinal = isUnchanged || isEmptyAnswer(reply) || hashes === null
+    return isFinal ? payload : conditional(request, reply, hashes.tag, payload)
   }
 }
 
