@@ -65,6 +65,8 @@ export class Sharing {
   }
 
   #mismatched(topic: ValueTopic): void {
+    // Several may have found it at the same time.
+    if (this.isEnded(topic.address)) return
     const mismatches = (this.#mismatches.get(topic) ?? 0) + 1
     this.#mismatches.set(topic, mismatches)
     if (mismatches >= maxMismatches) this.#end(topic)
