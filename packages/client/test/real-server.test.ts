@@ -2,11 +2,9 @@ import crossfade from '@crossfade/server'
 import type { EventMessage, Stage } from '@crossfade/protocol'
 import { FaultProxy } from '@crossfade/testkit'
 import Fastify, { type FastifyInstance } from 'fastify'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 import { createClient, type Client, type TransportName } from '../src/index.ts'
-
-vi.setConfig({ testTimeout: 60_000 })
 
 const ignore = (): void => {}
 /** How long what will be so takes decides nothing. */

@@ -1,5 +1,5 @@
 import type { CrossfadeError } from '@crossfade/protocol'
-import { afterEach, beforeEach, vi } from 'vitest'
+import { afterEach, beforeEach } from 'vitest'
 import { WebSocket } from 'ws'
 import { createClient, type Client, type ClientOptions, type ClientStatus, type Timing } from '../src/index.ts'
 import { ScriptedServer } from './scripted-server.ts'
@@ -19,8 +19,6 @@ const timing: Partial<Timing> = {
   probeMs: 500,
   pacingMs: 50,
 }
-
-vi.setConfig({ testTimeout: 30_000 })
 
 /** How long what will be so takes decides nothing. */
 export const patiently = { timeout: 20_000, interval: 5 }

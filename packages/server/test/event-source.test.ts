@@ -45,7 +45,6 @@ describe("a browser's own EventSource", () => {
       expect(ofType(seen, 'subscribed').map(({ recovered }) => recovered)).toEqual([true, true])
       source.close()
     },
-    20_000,
   )
 
   it('is told ahead and before each close when to come again, each at a time of its own (R13, F19)', async () => {
@@ -90,7 +89,7 @@ describe("a browser's own EventSource", () => {
     expect(source.readyState).toBe(source.CLOSED)
     expect(ofType(seen, 'unsubscribed')).toMatchObject([{ code: 'forbidden' }])
     expect(ofType(seen, 'bye')).toMatchObject([{ code: closeCodes.forbidden, retry: null }])
-  }, 20_000)
+  })
 })
 
 it('a stream that cannot be opened gives its connection back to the limits (D8)', async () => {

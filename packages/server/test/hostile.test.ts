@@ -44,7 +44,7 @@ describe('a hostile WebSocket client (D8)', () => {
     expect(new Set(codes)).toEqual(new Set([4408]))
     await expectServed(witness)
     expect(await health()).toMatchObject({ connections: 1 })
-  }, 30_000)
+  })
 
   it('opens no more connections than its account may have, or its address without one (F30)', async () => {
     await open({ limits: { maxConnectionsPerAddress: 10, maxConnectionsPerPrincipal: 3 } })
@@ -280,7 +280,7 @@ describe('a hostile HTTP client (D8, D9)', () => {
       socket.send({ type: 'hello', protocol: 1 }, { type: 'subscribe', id: 'n', topic: 'users/ann/notes' })
       expect((await socket.next('error')).code).toBe('unauthenticated')
       const stream = await Stream.open(`${origin}/crossfade/sse?topic=users/ann/notes&${query}`)
-      await expect.poll(() => ofType(stream.messages, 'error')).toMatchObject([{ code: 'unauthenticated' }])
+      expect(stream.response.statusCode).toBe(401)
       stream.close()
     }
     const proper = await Stream.open(`${origin}/crossfade/sse?topic=users/ann/notes`, { headers: ann })

@@ -93,7 +93,6 @@ describe('a loader in trouble (D12)', () => {
       const again = ends.length > 0 ? await subscriber() : socket
       await expect.poll(() => newest(again)).toBe(2)
     },
-    20_000,
   )
 
   it("that hangs is given up, another follows, and its late answer is nobody's", async () => {

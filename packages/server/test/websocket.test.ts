@@ -9,7 +9,7 @@ let shop: Shop
 let origin: string
 beforeEach(async () => {
   shop = await openShop({
-    limits: { helloMs: 200, messagesPerSecond: 20, messageBurst: 40, maxTopicsPerConnection: 5 },
+    limits: { messagesPerSecond: 20, messageBurst: 40, maxTopicsPerConnection: 5 },
   })
   origin = await shop.listen()
 })
@@ -52,9 +52,14 @@ describe('a WebSocket connection', () => {
     socket.close()
   })
 
-  it('closes what breaks the contract with its code (R32, R33)', async () => {
-    const silent = await Socket.open(origin)
+  it('that says no hello in time is closed with 4408 (R32)', async () => {
+    const strict = await openShop({ limits: { helloMs: 200 } })
+    const silent = await Socket.open(await strict.listen())
     expect((await silent.closed).code).toBe(4408)
+    await strict.app.close()
+  })
+
+  it('closes what breaks the contract with its code (R32, R33)', async () => {
     const cases: [(socket: Socket) => void, number][] = [
       [(socket) => socket.raw.send('not json'), 4400],
       [(socket) => socket.raw.send('[1]'), 4400],
@@ -195,7 +200,7 @@ describe('a WebSocket connection', () => {
   })
 
   it('that leaves a ping without an answer for an interval is told so, and closed with 4408 (R27)', async () => {
-    const strict = await openShop({ limits: { heartbeatMs: 50 } })
+    const strict = await openShop({ limits: { heartbeatMs: 500 } })
     const address = await strict.listen()
     const living = await Socket.greet(address)
     const deaf = await Socket.open(address, { autoPong: false })
