@@ -8,8 +8,8 @@ import type { Check } from './checks.ts'
 const run = promisify(execFile)
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const patches = join(root, 'test/mutants')
-/** Inside the project, so that the copy finds the installed packages above it. */
-const copy = join(root, '.tmp/mutant')
+/** Inside the project, so that the copies find the installed packages above them. */
+const copies = ['.tmp/mutant-1', '.tmp/mutant-2']
 const timeoutMs = 300_000
 
 /** One protection taken away, and the tests that must notice. */
@@ -38,21 +38,27 @@ export const mutants: Check = {
     const chosen = (await readMutants()).filter(
       (mutant) => names.length === 0 || names.some((name) => mutant.name.includes(name)),
     )
-    await makeCopy()
+    await Promise.all(copies.map(makeCopy))
     let survivors = await unmutated(chosen)
-    for (const [i, mutant] of chosen.entries()) {
-      const killedBy = await kill(mutant)
-      if (killedBy.length === 0) survivors += 1
-      console.log(`[${i + 1}/${chosen.length}] ${mutant.name}: ${mutant.removes}`)
-      console.log(
-        killedBy.length === 0
-          ? '    SURVIVED'
-          : `    red: ${killedBy[0]}${killedBy.length > 1 ? ` (and ${killedBy.length - 1} more)` : ''}`,
-      )
-    }
-    await rm(copy, { recursive: true, force: true })
+    let done = 0
+    await inEachCopy(chosen, async (mutant, copy) => {
+      const verdict = await kill(mutant, copy)
+      if (!verdict.isRed) survivors += 1
+      console.log(`[${(done += 1)}/${chosen.length}] ${mutant.name}: ${mutant.removes}\n    ${verdict.text}`)
+    })
+    await Promise.all(copies.map((copy) => rm(join(root, copy), { recursive: true, force: true })))
     return survivors
   },
+}
+
+/** Takes the items one after another in each copy, as many at once as there are copies. */
+async function inEachCopy<T>(items: readonly T[], task: (item: T, copy: string) => Promise<void>): Promise<void> {
+  const left = [...items]
+  await Promise.all(
+    copies.map(async (copy) => {
+      for (let item = left.shift(); item !== undefined; item = left.shift()) await task(item, copy)
+    }),
+  )
 }
 
 async function readMutants(): Promise<Mutant[]> {
@@ -76,7 +82,8 @@ async function readMutant(file: string): Promise<Mutant> {
   }
 }
 
-async function makeCopy(): Promise<void> {
+async function makeCopy(place: string): Promise<void> {
+  const copy = join(root, place)
   await rm(copy, { recursive: true, force: true })
   const { stdout } = await run('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {
     cwd: root,
@@ -97,32 +104,37 @@ async function makeCopy(): Promise<void> {
 /** A test that is red without any mutant proves nothing. */
 async function unmutated(chosen: readonly Mutant[]): Promise<number> {
   let broken = 0
-  for (const tests of new Set(chosen.map((mutant) => mutant.tests.join(' ')))) {
-    const outcome = await runTests(tests.split(' '))
-    if (outcome.broken === null && outcome.failed.length === 0 && outcome.passed > 0) continue
+  await inEachCopy([...new Set(chosen.map((mutant) => mutant.tests.join(' ')))], async (tests, copy) => {
+    const outcome = await runTests(copy, tests.split(' '))
+    if (outcome.broken === null && outcome.failed.length === 0 && outcome.passed > 0) return
     broken += 1
     console.log(
       `Without any mutant, "${tests}" is not green: ${outcome.broken ?? (outcome.failed.join('; ') || 'no test ran')}`,
     )
-  }
+  })
   return broken
 }
 
-/** @returns the tests that turned red. */
-async function kill(mutant: Mutant): Promise<readonly string[]> {
+/** Whether a test turned red, and which, or why none could. */
+async function kill(mutant: Mutant, copy: string): Promise<{ isRed: boolean; text: string }> {
+  // One line of context says where it belongs: what changes around it does not matter.
+  const apply = ['apply', '-C1', '--whitespace=nowarn', `--directory=${copy}`]
   try {
-    await run('git', ['apply', '--whitespace=nowarn', '--directory=.tmp/mutant', mutant.file], { cwd: root })
+    await run('git', [...apply, mutant.file], { cwd: root })
   } catch (error) {
-    console.log(`    it does not apply any more: ${(error as { stderr: string }).stderr.trim()}`)
-    return []
+    return {
+      isRed: false,
+      text: `SURVIVED: it does not apply any more: ${(error as { stderr: string }).stderr.trim()}`,
+    }
   }
   try {
     // The first red test is enough.
-    const outcome = await runTests(['--bail=1', ...mutant.tests])
-    if (outcome.broken !== null) console.log(`    no test ran: ${outcome.broken}`)
-    return outcome.failed
+    const { failed, broken } = await runTests(copy, ['--bail=1', ...mutant.tests])
+    if (broken !== null) return { isRed: false, text: `SURVIVED: no test ran: ${broken}` }
+    if (failed.length === 0) return { isRed: false, text: 'SURVIVED' }
+    return { isRed: true, text: `red: ${failed[0]}${failed.length > 1 ? ` (and ${failed.length - 1} more)` : ''}` }
   } finally {
-    await run('git', ['apply', '--whitespace=nowarn', '-R', '--directory=.tmp/mutant', mutant.file], { cwd: root })
+    await run('git', [...apply, '-R', mutant.file], { cwd: root })
   }
 }
 
@@ -131,10 +143,10 @@ interface Report {
   testResults: { message?: string; assertionResults: { status: string; fullName: string }[] }[]
 }
 
-async function runTests(args: readonly string[]): Promise<Outcome> {
+async function runTests(copy: string, args: readonly string[]): Promise<Outcome> {
   const vitest = join(root, 'node_modules/vitest/vitest.mjs')
   const output = await run(process.execPath, [vitest, 'run', '--reporter=json', ...args], {
-    cwd: copy,
+    cwd: join(root, copy),
     timeout: timeoutMs,
     maxBuffer: 1e8,
   }).catch((error: { stdout?: string }) => ({ stdout: error.stdout ?? '' }))
