@@ -2,8 +2,9 @@ import { CrossfadeError } from '@crossfade/protocol'
 import type { FastifyInstance } from 'fastify'
 import { suggestion } from './configuration/nearest.ts'
 import { isHeardOf, unheardRoutes } from './declared-routes.ts'
+import { paramsProblem } from './endpoints/params-names.ts'
 import type { TopicRegistry } from './endpoints/registry.ts'
-import { coarseRule } from './endpoints/rule-parameters.ts'
+import { brokenRule, coarseRule } from './endpoints/rule-parameters.ts'
 import type { CrossfadeOptions } from './options.ts'
 
 const missed =
@@ -14,6 +15,7 @@ export function installStartChecks(app: FastifyInstance, registry: TopicRegistry
   app.addHook('onReady', async () => {
     requireWrapped(app)
     requireAuthenticate(registry, options)
+    requireParams(registry)
     warnOfUnknownFeatures(app, registry, options)
     for (const { rules, pattern } of registry.all()) {
       for (const coarse of rules.map((rule) => coarseRule(rule, pattern)))
@@ -41,6 +43,18 @@ function requireAuthenticate(registry: TopicRegistry, { authenticate }: Crossfad
     'invalid_options',
     `The answers of ${routes.join(', ')} are not for everybody, but the plugin has no authenticate that tells who asks. Give it authenticate: ({ headers }) => ({ id: … }), or give the route audience: 'public'. The default audience is 'principal'.`,
   )
+}
+
+/** Parameters that no topic has, and functions that always fail, make no topic of any request or row. */
+function requireParams(registry: TopicRegistry): void {
+  const problems = registry.all().flatMap((definition) => {
+    const { url, pattern, rules } = definition
+    const where = url === null ? `The log "${pattern.text}"` : `The route ${url}`
+    return [paramsProblem(definition), ...rules.map(brokenRule)]
+      .filter((problem) => problem !== null)
+      .map((problem) => `${where}: ${problem}`)
+  })
+  if (problems.length > 0) throw new CrossfadeError('invalid_options', problems.join('\n'))
 }
 
 /** One configuration may serve several processes, each with some of the features: this is no error. */

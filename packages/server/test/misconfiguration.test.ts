@@ -172,6 +172,20 @@ describe('a rule that does not fit its topic is refused at start', () => {
     expect((await refusal({ topic: 'orders/:id', on: [unknown, changes(orders)] })).code).toBe('none')
   })
 
+  it('throws whatever the row', async () => {
+    const params = (): never => {
+      throw new Error('not written yet')
+    }
+    for (const broken of [rule('orders', { params }), changes(orders, params)]) {
+      const { code, message } = await refusal({ topic: 'orders/:id', on: [broken] })
+      expect(message).toBe(
+        'The route /orders/:id: params of the rule for public.orders throws for every row: not written yet',
+      )
+      expect(code).toBe('invalid_options')
+      await app.close()
+    }
+  })
+
   it('says which rules load all topics of a value', async () => {
     const lines = recordLog()
     app = Fastify({ logger: lines.logger })
@@ -192,6 +206,59 @@ describe('a rule that does not fit its topic is refused at start', () => {
     expect(declare({ publik: true })).toThrow(/"publik" is not known. Did you mean "public"\?/)
     expect(declare({ public: 'yes' })).toThrow(/public must be true or absent/)
     expect(declare({ public: true, topic: 'a' })).toThrow(/"topic" is not known/)
+  })
+})
+
+describe('the params of a route', () => {
+  const topic = 'users/:user/orders/:id'
+
+  it.each<[string, RouteOptions['params'], RegExp]>([
+    [
+      'give another name',
+      () => ({ usr: '7' }),
+      /params gives "usr", which the topic ".*" has not. Did you mean "user"\?/,
+    ],
+    ['give one more', ({ headers }) => ({ user: String(headers['x-user']), shop: 1 }), /params gives "shop"/],
+    ['give a text', (request) => (request.id.trim() + 'x') as never, /must give the topic's parameters as an object/],
+    ['give a promise', () => Promise.resolve({ user: 'a' }) as never, /params gives a promise/],
+    [
+      'give another name of what the application knows',
+      (request) => ({ userId: (request as unknown as { user: { id: string } }).user.id.trim().slice(1) }),
+      /params gives "userId"/,
+    ],
+  ])('that %s are refused at ready', async (_what, params, message) => {
+    const { code, message: said } = await refusal({ topic, params })
+    expect(said).toMatch(message)
+    expect(said).toContain('The route /orders/:id')
+    expect(code).toBe('invalid_options')
+  })
+
+  it.each<[string, RouteOptions['params']]>([
+    ['read deep into a request', (request) => ({ user: (request as unknown as { user: { id: string } }).user.id })],
+    ['call what the application put there', (request) => ({ user: String(request.getDecorator('user')) })],
+    ['pass on what there is', (request) => ({ ...(request.params as { user: string }) })],
+    ['give what a hook made', (request) => request.query as { user: string }],
+    [
+      'leave one out where nobody is logged in',
+      ({ user }: { user?: unknown }) => (typeof user === 'string' ? { user } : {}),
+    ],
+    [
+      'go through what has no end',
+      (request) => {
+        let at = request as unknown as { parent?: unknown }
+        while (at.parent !== undefined) at = at.parent as typeof at
+        return { user: typeof at }
+      },
+    ],
+    ['go through a list', (request) => ({ user: [...(request.ips ?? [])].join() })],
+    [
+      'throw where nobody is logged in',
+      () => {
+        throw new Error('no context of a request')
+      },
+    ],
+  ])('that %s are known with the first request', async (_what, params) => {
+    expect((await refusal({ topic, params })).code).toBe('none')
   })
 })
 

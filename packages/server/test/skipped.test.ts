@@ -36,6 +36,10 @@ function route(url: string, block: Partial<RouteOptions> & object, handler: Hand
   app.get(url, { config: { crossfade: options } }, async (request, reply) => handler(request, reply))
 }
 
+/** Parameters that only a real request shows. */
+const ofRequest = (params: object) => (request: FastifyRequest) =>
+  (typeof request.url === 'string' ? params : {}) as Record<string, string>
+
 async function skipped(url: string, headers: Record<string, string> = {}): Promise<unknown> {
   const answer = await app.inject({ url, headers })
   expect(answer.headers['crossfade']).toBeUndefined()
@@ -48,7 +52,7 @@ describe('in development an answer that is no topic says why', () => {
     ['an undeclared parameter first', '/a?tab=1&x=2', { topic: 'a', query: ['tab'] }, 'undeclared query parameter "x"'],
     ['a parameter of objects', '/a?f[s]=1', { topic: 'a', query: ['f'] }, 'query parameter "f" is not a single value'],
     ['params that throw', '/a', { topic: 'a/:b', params: () => JSON.parse('{') as { b: string } }, 'params threw'],
-    ['params of another name', '/a', { topic: 'a/:b', params: () => ({ B: 1 }) }, 'params gave no "b"'],
+    ['params of another name', '/a', { topic: 'a/:b', params: ofRequest({ B: 1 }) }, 'params gave no "b"'],
     ['params of nothing', '/a', { topic: 'a/:b', params: () => ({ b: '' }) }, 'parameter "b" is empty'],
     [
       'params of undefined',
@@ -75,7 +79,6 @@ describe('in development an answer that is no topic says why', () => {
     ['that is not there', (_, reply) => reply.code(404).send({}), 'status 404'],
     ['that is elsewhere', (_, reply) => reply.redirect('/login'), 'status 302'],
     ['that is a page', (_, reply) => reply.type('text/html').send('<p>'), 'not JSON: text/html'],
-    ['that has no body', (_, reply) => reply.code(204).send(), 'not JSON: no Content-Type'],
     ['that is no JSON after all', (_, reply) => reply.type('application/json').send('{'), 'the body is not JSON'],
     [
       'that sets a cookie',
@@ -168,7 +171,7 @@ describe('the log tells why an answer is no topic', () => {
 
   it('and of a parameter that the topic has not, although the answer is a topic', async () => {
     await open()
-    route('/a', { topic: 'a/:b', params: () => ({ b: 1, c: 2 }) })
+    route('/a', { topic: 'a/:b', params: ofRequest({ b: 1, c: 2 }) })
     for (let n = 0; n < 2; n++) expect((await app.inject('/a')).headers['crossfade']).toContain('topic="a/1"')
     expect(log.of('error')).toEqual(['crossfade: The route /a: params gives "c", which the topic "a/:b" has not.'])
   })
@@ -204,7 +207,7 @@ describe('in production', () => {
   it('what is a mistake of the declaration is told in the log all the same', async () => {
     vi.stubEnv('NODE_ENV', 'production')
     await open()
-    route('/a', { topic: 'a/:b', params: () => ({ B: 1 }) })
+    route('/a', { topic: 'a/:b', params: ofRequest({ B: 1 }) })
     expect(await skipped('/a')).toBeUndefined()
     await app.inject('/a')
     expect(log.of('error')).toEqual([expect.stringMatching(/params gave no "b": it gave B/)])

@@ -58,6 +58,7 @@ export function examine(description: TableDescription, read: (row: never) => obj
 
 function requireObject({ schema, name }: TableDescription, given: unknown): void {
   if (typeof given === 'object' && !Array.isArray(given) && !(given instanceof Promise)) return
+  if (given instanceof Promise) given.catch(() => {})
   const what = given instanceof Promise ? 'a promise' : Array.isArray(given) ? 'an array' : JSON.stringify(given)
   throw new CrossfadeError(
     'invalid_options',

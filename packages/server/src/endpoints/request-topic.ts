@@ -45,6 +45,7 @@ function parametersOf(
   } catch (error) {
     return { skipped: 'params threw', detail: error instanceof Error ? error.message : String(error), isMistake: true }
   }
+  if (given instanceof Promise) given.catch(() => {})
   if (!isPlainObject(given) || given instanceof Promise)
     return { skipped: 'params gave no object of parameters', detail: `it gave ${shown(given)}`, isMistake: true }
   const values: Record<string, string> = {}

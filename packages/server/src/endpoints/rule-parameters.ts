@@ -53,6 +53,21 @@ function parameterProblems(
   ]
 }
 
+/**
+ * Says of a rule whose `params` throws whatever the row why it does: it has read no column until then. `null` where it is not known to.
+ */
+export function brokenRule(rule: ChangeRule): string | null {
+  let hasRead = false
+  const row = new Proxy({}, { get: () => ((hasRead = true), '') })
+  try {
+    rule.params(row)
+    return null
+  } catch (error) {
+    if (hasRead) return null
+    return `params of the rule for ${tableOf(rule)} throws for every row: ${error instanceof Error ? error.message : String(error)}`
+  }
+}
+
 /** Says of a rule that gives fewer parameters than its value topic has what that means; `null` when it gives all, or nobody knows yet. */
 export function coarseRule(rule: ChangeRule, pattern: TopicPattern): string | null {
   const names = namesOf(rule)
