@@ -18,7 +18,7 @@ import { statusOf } from './link/status.ts'
 import { defaultTiming, type Timing } from './timing.ts'
 import { TopicRegistry } from './topics/topic-registry.ts'
 import type { Asked } from './transports/asked-topics.ts'
-import { transportNames } from './transports/transport.ts'
+import { transportNames, type Call } from './transports/transport.ts'
 import { EndpointWatch } from './watch/endpoint-watch.ts'
 import type { WatchInfo } from './watch/screen.ts'
 import { isVariant } from './watch/variant.ts'
@@ -102,7 +102,8 @@ export class CrossfadeClient implements Client {
 
   async request(method: string, params?: unknown): Promise<unknown> {
     this.#assertOpen()
-    return callMethod({ environment: this.#environment, base: this.#base, token: this.#token }, method, params)
+    const send = (call: Call): ReturnType<LinkDriver['call']> => this.#link?.call(call) ?? null
+    return callMethod({ environment: this.#environment, base: this.#base, token: this.#token, send }, method, params)
   }
 
   on<Name extends keyof ClientEvents>(name: Name, listener: (event: ClientEvents[Name]) => void): () => void {

@@ -1,4 +1,4 @@
-import { paths, type ServerMessage } from '@crossfade/protocol'
+import { paths, type Response, type ServerMessage } from '@crossfade/protocol'
 import type { Environment, Timer } from '../environment.ts'
 import type { Timing } from '../timing.ts'
 import type { TopicSubscription } from '../topics/subscription.ts'
@@ -6,7 +6,7 @@ import type { Asked } from '../transports/asked-topics.ts'
 import { HoldMemory } from '../transports/hold-memory.ts'
 import { openLongPoll, openShortPoll } from '../transports/poll.ts'
 import { openSse } from '../transports/sse.ts'
-import type { OpenTransport, Transport, TransportEnd, TransportName } from '../transports/transport.ts'
+import type { Call, OpenTransport, Transport, TransportEnd, TransportName } from '../transports/transport.ts'
 import { openWebSocket } from '../transports/websocket.ts'
 import { initialLink, stepLink, type LinkEffect, type LinkEvent, type LinkState } from './machine.ts'
 
@@ -83,6 +83,11 @@ export class LinkDriver {
     this.#enqueue(() => {
       if (this.#state.phase === 'live') this.#current?.transport?.sync()
     })
+  }
+
+  /** Over the connection that lives, if it carries calls. @returns `null` when they go another way. */
+  call(call: Call): Promise<Response | null> | null {
+    return this.#state.phase === 'live' ? (this.#current?.transport?.call?.(call) ?? null) : null
   }
 
   close(): void {

@@ -1,4 +1,4 @@
-import type { ServerMessage } from '@crossfade/protocol'
+import type { Response, ServerMessage } from '@crossfade/protocol'
 import type { Environment } from '../environment.ts'
 import type { Timing } from '../timing.ts'
 import type { TopicSubscription } from '../topics/subscription.ts'
@@ -49,6 +49,13 @@ export interface TransportPort {
   ended(end: TransportEnd): void
 }
 
+/** A call of a method: at most once under this id (R34). */
+export interface Call {
+  readonly id: string
+  readonly method: string
+  readonly params: unknown
+}
+
 /** A way to carry messages. Created by a function that begins to open it at once. */
 export interface Transport {
   /** What is wanted has changed. */
@@ -58,6 +65,12 @@ export interface Transport {
   renew?(token: string | undefined): void
   /** Finds out whether it still lives, for those that can ask. */
   test?(): void
+  /**
+   * Sends a call, for those that can.
+   *
+   * @returns `null` when it goes another way; it resolves to `null` when the connection ended before the answer.
+   */
+  call?(call: Call): Promise<Response | null> | null
 }
 
 export type OpenTransport = (port: TransportPort) => Transport

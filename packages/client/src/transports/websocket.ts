@@ -4,19 +4,24 @@ import {
   protocolVersion,
   subprotocol,
   type Hello,
+  type Response,
   type ServerMessage,
 } from '@crossfade/protocol'
 import type { Timer, WebSocketLike } from '../environment.ts'
 import type { Asked } from './asked-topics.ts'
 import { endOf } from './ends.ts'
 import { Liveness } from './liveness.ts'
-import type { OpenTransport, Transport, TransportEnd, TransportPort } from './transport.ts'
+import type { Call, OpenTransport, Transport, TransportEnd, TransportPort } from './transport.ts'
 
 /** Opens a WebSocket: proved when `hello` and a ping were answered in time. */
 export const openWebSocket: OpenTransport = (port) => new WebSocketTransport(port)
 
 /** Of the 100 messages that the server takes at once, before it takes 50 a second (PROTOCOL §8). */
 const burst = 80
+/** So many calls go this way in a second. The others go by HTTP, where too many are refused and end no connection. */
+const callsPerSecond = 20
+/** A longer one may be more than the 64 KiB of a message. */
+const maxCallChars = 20_000
 
 class WebSocketTransport implements Transport {
   readonly #port: TransportPort
@@ -30,6 +35,8 @@ class WebSocketTransport implements Transport {
   #greeted = false
   #proved = false
   #pings = 0
+  readonly #calls = new Map<string, (answer: Response | null) => void>()
+  #recentCalls: number[] = []
   #bye: { code: number; retry: number | null } | null = null
   #over = false
 
@@ -60,9 +67,26 @@ class WebSocketTransport implements Transport {
     this.#ping()
   }
 
+  call(call: Call): Promise<Response | null> | null {
+    const message = { type: 'request', ...call }
+    const now = this.#port.environment.now()
+    this.#recentCalls = this.#recentCalls.filter((at) => at > now - 1_000)
+    if (!this.#proved || this.#over || this.#recentCalls.length >= callsPerSecond) return null
+    if (JSON.stringify(message).length > maxCallChars) return null
+    this.#recentCalls.push(now)
+    return new Promise((resolve) => {
+      this.#calls.set(call.id, resolve)
+      this.#send([message])
+      // A method may take its time; the connection must not.
+      this.test()
+    })
+  }
+
   close(): void {
     this.#over = true
     this.#liveness.stop()
+    for (const answer of this.#calls.values()) answer(null)
+    this.#calls.clear()
     this.#port.environment.clearTimeout(this.#pacing)
     const socket = this.#socket
     if (socket === null) return
@@ -137,7 +161,13 @@ class WebSocketTransport implements Transport {
     if (message.type === 'hello') this.#greet(message)
     else if (message.type === 'bye') this.#bye = message
     else if (message.type === 'heartbeat') this.#prove()
+    else if (message.type === 'response') this.#answer(message)
     else this.#port.message(message, this.#askedBy(message))
+  }
+
+  #answer(message: Response): void {
+    this.#calls.get(message.id)?.(message)
+    this.#calls.delete(message.id)
   }
 
   #askedBy(message: ServerMessage): Asked | undefined {
