@@ -1,0 +1,152 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { as, Endpoints, never, until, versionsOf } from './endpoints.ts'
+import { ofType } from './shop.ts'
+import { Socket } from './socket.ts'
+
+let endpoints: Endpoints
+const sockets: Socket[] = []
+afterEach(async () => {
+  for (const socket of sockets.splice(0)) socket.close()
+  await endpoints.close()
+})
+
+async function open(options: Parameters<typeof Endpoints.open>[0] = {}): Promise<void> {
+  endpoints = await (await Endpoints.open(options)).listen()
+}
+
+/** Subscribes by a cookie, as somebody whom nobody knows. */
+async function visitor(cookie: string, topic: string): Promise<Socket> {
+  const socket = await Socket.greet(endpoints.origin, undefined, { headers: { cookie } })
+  sockets.push(socket)
+  socket.send({ type: 'subscribe', id: topic, topic })
+  return socket
+}
+
+describe('a public topic', () => {
+  it('that does not change costs no run, however many cookies listen and however often they would be checked', async () => {
+    await open({ reauthorizeMs: 50, grantMs: 400 })
+    await (await visitor('sid=first', 'news')).next('subscribed')
+    const readers = await Promise.all(Array.from({ length: 299 }, (_, n) => visitor(`sid=${n}`, 'news')))
+    await Promise.all(readers.map((reader) => reader.next('subscribed')))
+    const witness = await endpoints.socket('ann', 'talk')
+    // Ann's own check is made some times meanwhile.
+    await until(() => endpoints.count('check /talk') > 6)
+    expect(endpoints.runs.filter((run) => run.endsWith('/news'))).toEqual(['load /news'])
+    await endpoints.change()
+    await until(() => readers.every(({ messages }) => versionsOf(messages, 'news').at(-1) === 2))
+    expect(endpoints.runs.filter((run) => run.endsWith('/news'))).toEqual(['load /news', 'load /news'])
+    expect(ofType(witness.messages, 'unsubscribed')).toEqual([])
+  }, 30_000)
+
+  it('is granted to nobody by what the service was shown: who has no login is refused', async () => {
+    await open({ service: { headers: { authorization: 'Bearer service' } } })
+    endpoints.trouble = (request, reply) =>
+      request.headers.authorization === undefined ? reply.code(401).send({ error: 'login' }) : { version: 1 }
+    const known = await endpoints.socket('ann', 'news')
+    expect(await known.next('event')).toMatchObject({ data: { version: 1 } })
+    const nobody = await visitor('sid=1', 'news')
+    expect(await nobody.next('error')).toMatchObject({ topic: 'news', code: 'unauthenticated' })
+    expect(ofType((await endpoints.poll(undefined, { news: {} })).messages, 'error')).toHaveLength(1)
+    expect(JSON.stringify(nobody.messages)).not.toContain('version":1')
+    expect(endpoints.count('check /news')).toBeGreaterThanOrEqual(2)
+  })
+
+  it('looks at the own credentials of a principal that was revoked', async () => {
+    await open()
+    const [ann, bob] = [await endpoints.socket('ann', 'news'), await endpoints.socket('bob', 'news')]
+    endpoints.trouble = (request, reply) =>
+      request.headers.authorization === as('ann').authorization
+        ? reply.code(403).send({})
+        : { version: endpoints.version }
+    await endpoints.app.crossfade.revoke('ann')
+    expect(await ann.next('unsubscribed')).toMatchObject({ topic: 'news', code: 'forbidden' })
+    ann.send({ type: 'subscribe', id: 'again', topic: 'news' })
+    expect(await ann.next('error')).toMatchObject({ code: 'forbidden' })
+    await endpoints.change()
+    await until(() => versionsOf(bob.messages, 'news').at(-1) === 2)
+    expect(versionsOf(ann.messages, 'news')).toEqual([1])
+  })
+
+  it('that wants a login from now on tells nothing more to those who have none, and is stale to those who have', async () => {
+    await open()
+    const nobody = await visitor('sid=1', 'news')
+    await nobody.next('event')
+    const ann = await endpoints.socket('ann', 'news', 'markers')
+    endpoints.trouble = (request, reply) =>
+      request.headers.authorization === undefined ? reply.code(401).send({ error: 'login' }) : { version: 99 }
+    await endpoints.change()
+    expect(await nobody.next('unsubscribed')).toMatchObject({ topic: 'news', code: 'forbidden' })
+    expect(await ann.next('stale')).toMatchObject({ topic: 'news', reason: 'refused' })
+    await until(() => endpoints.count('check /news') >= 2)
+    const late = await visitor('sid=2', 'news')
+    expect(await late.next('error')).toMatchObject({ topic: 'news' })
+    await endpoints.settle(ann)
+    expect(ofType(ann.messages, 'unsubscribed')).toEqual([])
+    for (const { messages } of [nobody, late, ann]) expect(versionsOf(messages, 'news')).not.toContain(99)
+    endpoints.trouble = null
+    await until(() => ofType(ann.messages, 'fresh').length === 1)
+    expect(versionsOf(ann.messages, 'news').at(-1)).toBe(endpoints.version)
+  })
+})
+
+describe('checks of living subscriptions (R14)', () => {
+  it('are spread over the interval, and never more at once than is allowed', async () => {
+    const count = 400
+    await open({
+      reauthorizeMs: 1_000,
+      maxReauthorizations: 5,
+      limits: { messagesPerSecond: 100_000, messageBurst: 100_000 },
+    })
+    let running = 0
+    let most = 0
+    const readers = await Promise.all(Array.from({ length: count }, (_, n) => endpoints.socket(`user${n}`, 'talk')))
+    endpoints.trouble = async () => {
+      running += 1
+      most = Math.max(most, running)
+      await new Promise((resolve) => setTimeout(resolve, 2))
+      running -= 1
+      return { version: 1 }
+    }
+    const before = endpoints.count('check /talk')
+    await until(() => endpoints.count('check /talk') >= before + count, 20_000)
+    expect(most).toBeLessThanOrEqual(5)
+    for (const { messages } of readers) expect(ofType(messages, 'unsubscribed')).toEqual([])
+  }, 40_000)
+
+  it('of those who came together are not made together', async () => {
+    await open({ reauthorizeMs: 2_500, maxReauthorizations: 1_000 })
+    await Promise.all(Array.from({ length: 200 }, (_, n) => endpoints.socket(`user${n}`, 'talk')))
+    const times: number[] = []
+    endpoints.trouble = () => {
+      times.push(performance.now())
+      return { version: 1 }
+    }
+    await until(() => times.length >= 200, 20_000)
+    const [first = 0] = times
+    // The interval is ± 20 %: what the machine itself took to let them in is far less.
+    expect((times.at(199) ?? 0) - first).toBeGreaterThan(500)
+  }, 30_000)
+
+  it('are not made while loads by the same credentials succeed', async () => {
+    await open({ reauthorizeMs: 1_000 })
+    const ann = await endpoints.socket('ann', 'mine')
+    const bob = await endpoints.socket('bob', 'talk')
+    while (endpoints.count('check /talk') < 3) {
+      await endpoints.change()
+      const { version } = endpoints
+      await until(() => versionsOf(ann.messages, 'mine').at(-1) === version)
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    expect(ofType(bob.messages, 'unsubscribed')).toEqual([])
+    expect(endpoints.count('check /mine')).toBe(0)
+  }, 20_000)
+
+  it('that were refused leave no grant behind: who comes back is looked at', async () => {
+    await open({ reauthorizeMs: 50, grantMs: never })
+    const ann = await endpoints.socket('ann', 'talk')
+    endpoints.trouble = (_, reply) => reply.code(403).send({})
+    await ann.next('unsubscribed')
+    ann.send({ type: 'subscribe', id: 'again', topic: 'talk' })
+    expect(await ann.next('error')).toMatchObject({ id: 'again', code: 'forbidden' })
+  })
+})
