@@ -115,6 +115,24 @@ describe('a config.crossfade block with a mistake is refused at start, naming th
     expect((await refusal(block)).code).toBe('none')
   })
 
+  it.each<[string, object]>([
+    ['config.crosfade', { config: { crosfade: value } }],
+    ['config.Crossfade', { config: { Crossfade: log } }],
+    ['config.crossFader', { config: { crossFader: value } }],
+    ['crossfade', { crossfade: value }],
+  ])('refuses a block that is under %s, where nothing reads it', async (where, options) => {
+    app = Fastify()
+    await app.register(crossfade)
+    expect(() => app.get('/orders/:id', options, answer)).toThrow(`GET /orders/:id has its topic under ${where},`)
+  })
+
+  it('leaves what the application has under other names alone', async () => {
+    app = Fastify()
+    await app.register(crossfade)
+    app.get('/a', { config: { topic: 'a', cache: { topic: 'a' }, crossfader: { on: true } } as object }, answer)
+    expect((await app.inject('/a')).statusCode).toBe(200)
+  })
+
   it('refuses the block on a route that is no GET', async () => {
     app = Fastify()
     await app.register(crossfade)

@@ -176,6 +176,19 @@ describe('the log tells why an answer is no topic', () => {
     expect(log.of('error')).toEqual(['crossfade: The route /a: params gives "c", which the topic "a/:b" has not.'])
   })
 
+  it('of params that fail where the server runs the route itself', async () => {
+    await open()
+    const params = ({ crossfade }: FastifyRequest): { b: number } => {
+      if (crossfade !== null) throw new Error('no x-tenant')
+      return { b: 1 }
+    }
+    route('/a', { topic: 'a/:b', params })
+    await app.inject({ method: 'POST', url: '/crossfade/poll', payload: { topics: { 'a/1': {} } } })
+    expect(log.of('error')).toContainEqual(
+      expect.stringContaining('/a answers without a Crossfade header: params threw: no x-tenant'),
+    )
+  })
+
   it('where authenticate gives a principal without an id of its own, whose answers others would share (D16)', async () => {
     for (const id of [undefined, '', 'undefined', '[object Object]', null]) {
       log = recordLog()

@@ -1,6 +1,7 @@
 import { CrossfadeError } from '@crossfade/protocol'
 import type { FastifyInstance, FastifyReply, FastifyRequest, onRouteHookHandler } from 'fastify'
 import { isJson, privateReason } from '../../endpoints/answer-headers.ts'
+import { requireNoOther } from '../../endpoints/misplaced-block.ts'
 import { routeDefinition, type TopicDefinition } from '../../endpoints/definition.ts'
 import type { TopicRegistry } from '../../endpoints/registry.ts'
 import { serviceName } from '../../endpoints/run-diagnosis.ts'
@@ -71,7 +72,7 @@ export class EndpointWrapper {
 
   #wrap(route: FastifyRoute): void {
     const options = route.config?.crossfade
-    if (options === undefined) return
+    if (options === undefined) return requireNoOther(route)
     noteHeard(route)
     const known = route.method === 'HEAD' ? this.#definitions.get(options) : undefined
     if (known !== undefined) return this.#wrapHead(route, known)
@@ -103,7 +104,10 @@ export class EndpointWrapper {
       try {
         const found = await findTopic(definition, request, { registry: this.#registry, authenticator, skips })
         if (!('skipped' in found)) idSpelling?.check(found.address)
-        if (request.crossfade !== null) return runner.note(request, 'skipped' in found ? null : found.address.key)
+        if (request.crossfade !== null) {
+          if ('skipped' in found && found.isMistake === true) skips.tell(definition, found)
+          return runner.note(request, 'skipped' in found ? null : found.address.key)
+        }
         if ('skipped' in found) return this.#skip(definition, found, reply)
         return await this.#serve(found, request, reply)
       } catch (error) {
