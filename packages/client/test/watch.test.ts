@@ -201,6 +201,20 @@ describe('watch() at push', () => {
   })
 })
 
+describe('the interval that a header says', () => {
+  it("counts in place of the page's own, from the next one on (R10)", async () => {
+    const endpoint = new WatchedEndpoint({ stage: 'off' })
+    endpoint.every = 20_000
+    await settle()
+    await endpoint.clock.advance(60_000)
+    // The first answer did not say it yet.
+    expect(endpoint.times).toEqual([0, 5_000, 10_000, 30_000, 50_000])
+    endpoint.every = null
+    await endpoint.clock.advance(40_000)
+    expect(endpoint.times.slice(5)).toEqual([70_000, 90_000, 95_000, 100_000])
+  })
+})
+
 describe('watch() between stages', () => {
   it('goes from off to push with its next poll (R61)', async () => {
     const endpoint = new WatchedEndpoint({ stage: 'off' })

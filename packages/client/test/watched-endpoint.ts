@@ -32,6 +32,8 @@ export class WatchedEndpoint<T = unknown> {
   kind: 'value' | 'log' = 'value'
   /** A field that the route ignores: the tag is the same whatever it is. */
   ignored: string | null = null
+  /** The interval that the header says. */
+  every: number | null = null
   isLive = true
   status = 200
   /** Answers are held until the test lets them go. */
@@ -165,6 +167,7 @@ export class WatchedEndpoint<T = unknown> {
       percent,
       rest: 'off' as const,
       version: 1,
+      ...(this.every === null ? {} : { every: this.every }),
       base: '/crossfade',
       kind,
     }

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { canonicalJson, hashValue, murmur3 } from '@crossfade/protocol'
@@ -32,9 +33,25 @@ describe('MurmurHash3 x86 32', () => {
   })
 })
 
+/** The rows of the document's table: JSON, canonical form, hash. */
+const vectors = [
+  ...readFileSync(new URL('../../../PROTOCOL.md', import.meta.url), 'utf8').matchAll(
+    /^\| `(.+)` +\| `(.+)` +\| `([0-9a-f]{16})` +\|$/gm,
+  ),
+].map(([, json, canonical, hash]) => [json, canonical, hash] as [string, string, string])
+
 describe('the hash of a value', () => {
   test('is that of the contract', () => {
     expect(hashValue('hello')).toBe('27ace383f11f813b')
+  })
+
+  test.each(vectors)('of %s is that of the document: canonical %s, hash %s', (json, canonical, hash) => {
+    const value = JSON.parse(json) as unknown
+    expect([canonicalJson(value), hashValue(value)]).toEqual([canonical, hash])
+  })
+
+  test('has its examples in the document', () => {
+    expect(vectors.length).toBeGreaterThan(10)
   })
 
   test('is the hash with seed 0, then with seed 1, of the canonical UTF-8', () => {

@@ -11,6 +11,10 @@ describe('the bucket of a client', () => {
     )
   })
 
+  test('is that of the document (R60)', () => {
+    expect(bucketOf('order-page', 'user-1')).toBe(4)
+  })
+
   test('spreads clients evenly, and differently for each feature', () => {
     const ids = Array.from({ length: 10_000 }, (_, index) => `user-${index}`)
     const inTen = (feature: string): Set<string> => new Set(ids.filter((id) => bucketOf(feature, id) < 10))

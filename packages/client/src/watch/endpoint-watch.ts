@@ -94,7 +94,7 @@ export class EndpointWatch<T> implements Watch {
     this.#shadow = append === undefined ? null : new ShadowList({ append, keys, meter: this.#parity, onError })
     this.#loop = new PollingLoop({
       ...port,
-      everyMs: options.every,
+      everyMs: () => this.#everyMs,
       isDue: () => !this.#isCarried || this.#isVerificationDue,
       mayOverlap: () => this.#stage === 'off',
       read: () => this.#read(),
@@ -125,6 +125,11 @@ export class EndpointWatch<T> implements Watch {
     this.#later(() => this.#follow('told'), this.#port.random() * spreadMs)
   }
 
+  /** The server may say at which interval it is polled. */
+  get #everyMs(): number {
+    return this.#header?.every ?? this.#options.every
+  }
+
   get #isLive(): boolean {
     return this.#header !== null && this.#port.isLive(this.#header.topic)
   }
@@ -135,7 +140,7 @@ export class EndpointWatch<T> implements Watch {
   }
 
   get #isVerificationDue(): boolean {
-    return this.#port.now() - this.#readAt >= Math.max(10 * this.#options.every, this.#port.timing.verifyMs)
+    return this.#port.now() - this.#readAt >= Math.max(10 * this.#everyMs, this.#port.timing.verifyMs)
   }
 
   /** Asking again at once would only be refused again; another topic, as of who has just logged in, is another question. */
@@ -293,7 +298,7 @@ export class EndpointWatch<T> implements Watch {
 
   /** All who were told read at a time of their own; but no later than the loop would have. */
   #readWithin(waitMs: number): void {
-    this.#loop.readSoon(this.#port.random() * Math.min(waitMs, this.#options.every))
+    this.#loop.readSoon(this.#port.random() * Math.min(waitMs, this.#everyMs))
   }
 
   #pushed(value: unknown, info: ValueInfo): void {

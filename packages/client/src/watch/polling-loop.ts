@@ -2,7 +2,8 @@ import type { Timer } from '../environment.ts'
 
 /** What a loop needs. */
 export interface PollingLoopPort {
-  readonly everyMs: number
+  /** The interval, which may change. */
+  everyMs(): number
   readonly now: () => number
   readonly setTimeout: (run: () => void, ms: number) => Timer
   readonly clearTimeout: (timer: Timer | null) => void
@@ -60,7 +61,7 @@ export class PollingLoop {
   readSoon(ms: number): void {
     if (this.#soon !== null || this.#stopped) return
     const { everyMs, now, setTimeout } = this.#port
-    const earliestMs = this.#startedAt + Math.min(everyMs, spacingMs) - now()
+    const earliestMs = this.#startedAt + Math.min(everyMs(), spacingMs) - now()
     this.#soon = setTimeout(
       () => {
         this.#soon = null
@@ -80,6 +81,6 @@ export class PollingLoop {
     return this.#port.setTimeout(() => {
       this.#timer = this.#tick()
       if (this.#port.isDue()) void this.read()
-    }, this.#port.everyMs)
+    }, this.#port.everyMs())
   }
 }
