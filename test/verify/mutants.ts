@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { cp, mkdir, readdir, readFile, rm, symlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -38,6 +39,7 @@ export const mutants: Check = {
     const chosen = (await readMutants()).filter(
       (mutant) => names.length === 0 || names.some((name) => mutant.name.includes(name)),
     )
+    if (chosen.length === 0) throw new Error(`No mutant of test/mutants has a name that holds ${names.join(' or ')}.`)
     await Promise.all(copies.map(makeCopy))
     let survivors = await unmutated(chosen)
     let done = 0
@@ -96,8 +98,12 @@ async function makeCopy(place: string): Promise<void> {
   // The packages of the copy see each other, not those of the project.
   await mkdir(join(copy, 'node_modules/@crossfade'), { recursive: true })
   for (const folder of ['packages', 'apps']) {
-    for (const name of await readdir(join(copy, folder)))
+    for (const name of await readdir(join(copy, folder))) {
       await symlink(join(copy, folder, name), join(copy, 'node_modules/@crossfade', name))
+      // Where npm could not put a dependency at the top.
+      const own = join(root, folder, name, 'node_modules')
+      if (existsSync(own)) await symlink(own, join(copy, folder, name, 'node_modules'))
+    }
   }
 }
 
