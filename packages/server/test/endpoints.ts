@@ -116,9 +116,9 @@ export class Endpoints {
 }
 
 /** The token `ann`, or `ann.2`, is Ann's. */
-export function principalOf(authorization: unknown): { id: string } | null {
+export function principalOf(authorization: string | undefined): { id: string } | null {
   if (authorization === undefined) return null
-  const id = /^Bearer (\w+)(?:\.\d+)?$/.exec(String(authorization))?.[1]
+  const id = /^Bearer (\w+)(?:\.\d+)?$/.exec(authorization)?.[1]
   if (id === undefined || id === 'bad') throw new CrossfadeError('unauthenticated', 'The token is not known.')
   return { id }
 }
