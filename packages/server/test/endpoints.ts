@@ -116,8 +116,8 @@ export class Endpoints {
 }
 
 /** The token `ann`, or `ann.2`, is Ann's. */
-export function principalOf(authorization: string | undefined): { id: string } | null {
-  if (authorization === undefined) return null
+export function principalOf(authorization: string | string[] | undefined): { id: string } | null {
+  if (typeof authorization !== 'string') return null
   const id = /^Bearer (\w+)(?:\.\d+)?$/.exec(authorization)?.[1]
   if (id === undefined || id === 'bad') throw new CrossfadeError('unauthenticated', 'The token is not known.')
   return { id }
