@@ -70,10 +70,8 @@ export function crossfadeOf(parts: CrossfadeParts): Crossfade {
         )
       }
       const text = eventText(topic, data, parts.maxEventBytes)
-      const head = await hub.broker.append(topic, { kind: 'event', event, data: text, at: Date.now(), ...options })
-      if (head === null) return null
-      const { state } = await hub.broker.read(topic, head, 1)
-      return formatCursor(state.epoch, head)
+      const appended = await hub.broker.append(topic, { kind: 'event', event, data: text, at: Date.now(), ...options })
+      return appended === null ? null : formatCursor(appended.epoch, appended.offset)
     },
     invalidate(topic) {
       const resolved = registry.resolve(assertTopic(topic))

@@ -1,3 +1,4 @@
+import { memoryBroker } from '../src/index.ts'
 import { parseHeader } from '@crossfade/protocol'
 import { afterEach, describe, expect, it } from 'vitest'
 import { ofType, openShop, poll, type Shop } from './shop.ts'
@@ -87,4 +88,20 @@ describe('a topic that nobody uses', () => {
     const answer = await poll(shop, { 'orders/1': { cursor: before.cursor } })
     expect(ofType(answer.messages, 'event')).toMatchObject([{ event: 'snapshot', data: { id: 1, version: 2 } }])
   })
+})
+
+it('what is published has the cursor of its own epoch, although the source is lost in between (R4)', async () => {
+  const broker = memoryBroker()
+  const append = broker.append.bind(broker)
+  const states: (string | undefined)[] = []
+  broker.append = async (key, what) => {
+    const appended = await append(key, what)
+    states.push(appended?.epoch)
+    await broker.reset?.('the source was lost')
+    return appended
+  }
+  const lossy = await openShop({ broker })
+  const cursor = await lossy.app.crossfade.publish('ticks/a', 'tick', 1)
+  expect(cursor?.slice(0, 12)).toBe(states[0])
+  await lossy.app.close()
 })

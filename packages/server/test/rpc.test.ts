@@ -104,6 +104,37 @@ describe('a repetition', () => {
   })
 })
 
+describe('calls without number', () => {
+  beforeEach(() => void vi.useFakeTimers({ toFake: ['setInterval', 'performance'] }))
+  afterEach(() => void vi.useRealTimers())
+
+  it('fill no more than the bound, run once each, and are taken again when the first are forgotten (R34, D8)', async () => {
+    let runs = 0
+    open(() => {
+      runs += 1
+      return null
+    })
+    const numbered = (n: number): ReturnType<RpcRegistry['call']> =>
+      rpc.call(ann, { id: String(n).padStart(128, '0'), method: 'method', params: n })
+    let taken = 0
+    for (; taken < 200_000; taken++) {
+      const outcome = await numbered(taken)
+      if ('error' in outcome) {
+        expect(outcome.error.code).toBe('overloaded')
+        break
+      }
+    }
+    expect(taken).toBeGreaterThan(10_000)
+    expect(taken).toBeLessThan(200_000)
+    // What ran is known still: it does not run again.
+    await numbered(0)
+    await numbered(taken - 1)
+    expect(runs).toBe(taken)
+    vi.advanceTimersByTime(3 * minuteMs)
+    expect(await numbered(taken)).toEqual({ result: null })
+  })
+})
+
 describe('an anonymous call', () => {
   it('runs once although a cookie has changed between two tries (R34)', async () => {
     let runs = 0

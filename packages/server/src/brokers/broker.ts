@@ -1,3 +1,5 @@
+import type { CursorParts } from '@crossfade/protocol'
+
 /** One entry of a topic's log (PROTOCOL §1). `data` is JSON text on one line, so that its bytes are made once. */
 export interface Entry {
   readonly offset: number
@@ -88,8 +90,11 @@ export interface LogPage {
 export interface Broker {
   /** Opens a topic and follows it. */
   open(key: string, kind: 'value' | 'log', listener: BrokerListener): Promise<OpenLog>
-  /** Atomic: assigns the offset, stores, notifies. Resolves to the topic's head afterwards, or `null` when the entry was a repeat. */
-  append(key: string, append: Append): Promise<number | null>
+  /**
+   * Atomic: assigns the offset, stores, notifies. Resolves to the topic's head afterwards, in the epoch in which it was appended, or to
+   * `null` when the entry was a repeat.
+   */
+  append(key: string, append: Append): Promise<CursorParts | null>
   /** Reads entries after `after`, at most `maxBytes` of data (always at least one entry when there is one). */
   read(key: string, after: number, maxBytes: number): Promise<LogPage>
   /**

@@ -1,4 +1,4 @@
-import { defaultLimits, newEpoch } from '@crossfade/protocol'
+import { defaultLimits, newEpoch, type CursorParts } from '@crossfade/protocol'
 import type {
   Append,
   Broker,
@@ -84,10 +84,11 @@ class MemoryBroker implements Broker {
     })
   }
 
-  append(key: string, append: Append): Promise<number | null> {
+  append(key: string, append: Append): Promise<CursorParts | null> {
     const log = this.#log(key, append.kind === 'event' ? 'log' : 'value')
     log.usedAt = this.#options.now()
-    return Promise.resolve(this.#store(key, log, append))
+    const offset = this.#store(key, log, append)
+    return Promise.resolve(offset === null ? null : { epoch: this.#epoch, offset })
   }
 
   read(key: string, after: number, maxBytes: number): Promise<LogPage> {

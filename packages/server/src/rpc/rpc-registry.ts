@@ -17,6 +17,7 @@ interface Failure {
 
 interface Claim {
   readonly call: string
+  readonly bytes: number
   outcome: Promise<RpcOutcome>
   /** When the call ended; `Infinity` while it runs, for as long as that takes. */
   settledAt: number
@@ -30,8 +31,10 @@ interface Settled {
 
 const rememberMs = 120_000
 const sweepMs = 30_000
-/** Characters of all the answers that are kept for repetitions. */
+/** Characters of all the calls that are known, and of the answers that are kept for their repetitions. */
 const maxRememberedBytes = 64 * 1024 * 1024
+/** What a call takes besides its own texts. */
+const claimBytes = 500
 
 /** Calls with at-most-once effect: an id that is repeated until two minutes after the first answer waits for that and gets it (R34). */
 export class RpcRegistry {
@@ -40,6 +43,7 @@ export class RpcRegistry {
   /** Answers that are kept, the oldest first. */
   #kept: { claim: Claim; bytes: number }[] = []
   #keptBytes = 0
+  #claimedBytes = 0
   readonly #report: (error: unknown, context: string) => void
   readonly #sweeper: NodeJS.Timeout
 
@@ -79,10 +83,18 @@ export class RpcRegistry {
       // Nothing runs, so there is nothing to remember.
       return Promise.resolve(failure('unknown_method', `There is no method "${request.method}".`))
     }
+    const bytes = key.length + call.length + claimBytes
+    // A call that is forgotten too soon would run twice when it is repeated: so a new one is refused.
+    if (this.#claimedBytes + bytes > maxRememberedBytes)
+      return Promise.resolve(
+        failure('overloaded', 'Too many calls were made in the last two minutes. Call again later.'),
+      )
     const run = this.#run(identity, request)
     const outcome = run.then(({ answer }) => answer)
-    const made: Claim = { call, outcome, settledAt: Infinity }
+    const made: Claim = { call, bytes, outcome, settledAt: Infinity }
     this.#claims.set(key, made)
+    this.#claimedBytes += bytes
+    this.#makeRoom()
     void run.then(({ bytes }) => this.#remember(made, bytes))
     return outcome
   }
@@ -92,7 +104,11 @@ export class RpcRegistry {
     claim.settledAt = performance.now()
     this.#kept.push({ claim, bytes })
     this.#keptBytes += bytes
-    while (this.#keptBytes > maxRememberedBytes) {
+    this.#makeRoom()
+  }
+
+  #makeRoom(): void {
+    while (this.#keptBytes + this.#claimedBytes > maxRememberedBytes) {
       const oldest = this.#kept.shift()
       if (oldest === undefined) return
       this.#keptBytes -= oldest.bytes
@@ -123,7 +139,11 @@ export class RpcRegistry {
 
   #sweep(): void {
     const before = performance.now() - rememberMs
-    for (const [key, claim] of this.#claims) if (claim.settledAt <= before) this.#claims.delete(key)
+    for (const [key, claim] of this.#claims) {
+      if (claim.settledAt > before) continue
+      this.#claims.delete(key)
+      this.#claimedBytes -= claim.bytes
+    }
     const gone = this.#kept.findIndex(({ claim }) => claim.settledAt > before)
     for (const { bytes } of this.#kept.splice(0, gone === -1 ? this.#kept.length : gone)) this.#keptBytes -= bytes
   }

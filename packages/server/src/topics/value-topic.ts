@@ -328,7 +328,7 @@ export class ValueTopic extends LiveTopic {
     this.#ownTag = answer.tag === null ? null : { of: isSame ? snapshot.hash : answer.hash, tag: answer.tag }
     const value = { data: answer.text, hash: answer.hash, at: cause.at }
     if (isFirst) {
-      this.#initialAt = await broker.append(key, { kind: 'initial', value })
+      this.#initialAt = (await broker.append(key, { kind: 'initial', value }))?.offset ?? null
       this.cycle.topic(this)
       // What changed just before the topic was opened may not be in it yet.
       this.#reloadAfter.changed()
