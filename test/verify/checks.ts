@@ -1,5 +1,6 @@
 import { history } from './history.ts'
 import { mutants } from './mutants.ts'
+import { neighbours } from './neighbours.ts'
 import { nodes } from './nodes.ts'
 
 /** A check that is too long for CI. */
@@ -11,4 +12,4 @@ export interface Check {
   run(args: readonly string[]): Promise<number>
 }
 
-export const checks: readonly Check[] = [history, mutants, nodes]
+export const checks: readonly Check[] = [history, mutants, neighbours, nodes]
