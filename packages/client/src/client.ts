@@ -5,7 +5,7 @@ import type { Reason } from './link/machine.ts'
 import type { Timing } from './timing.ts'
 import type { TransportName } from './transports/transport.ts'
 import type { Parity } from './watch/parity.ts'
-import type { WatchInfo } from './watch/screen.ts'
+import type { WatchInfo } from './watch/value-queue.ts'
 import type { Watch, WatchOptions } from './watch/watch.ts'
 
 /** Options of {@link createClient}. */
@@ -26,7 +26,7 @@ export interface ClientOptions {
   timing?: Partial<Timing>
 }
 
-/** How the client does. */
+/** What carries the client's topics, and why nothing better does. */
 export interface ClientStatus {
   readonly state: 'idle' | 'connecting' | 'live' | 'polling' | 'stopped'
   /** What carries the messages; `endpoint`: nothing of Crossfade does, watches poll their own endpoints. */
@@ -63,7 +63,7 @@ export interface SubscribeOptions {
   onChanged?: (waitMs: number) => void
   /** Events were lost: read the endpoint again from its beginning, after a random time up to `waitMs`. */
   onReset?: (reason: string, waitMs: number) => void
-  /** It was refused, or has ended. What passes (`server_error`, `overloaded`, `too_fast`) is not told: it is asked for again (R40). */
+  /** It was refused, or has ended. Transient errors (`server_error`, `overloaded`, `too_fast`) are not told: it is asked for again (R40). */
   onError?: (error: CrossfadeError) => void
   /** Where a REST answer left off. */
   cursor?: string

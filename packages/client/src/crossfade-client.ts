@@ -20,7 +20,7 @@ import { TopicRegistry } from './topics/topic-registry.ts'
 import type { Asked } from './transports/asked-topics.ts'
 import { transportNames, type Call } from './transports/transport.ts'
 import { EndpointWatch } from './watch/endpoint-watch.ts'
-import type { WatchInfo } from './watch/screen.ts'
+import type { WatchInfo } from './watch/value-queue.ts'
 import { isVariant } from './watch/variant.ts'
 import type { WatchPort } from './watch/watch-port.ts'
 import type { Watch, WatchOptions } from './watch/watch.ts'
@@ -185,7 +185,7 @@ export class CrossfadeClient implements Client {
       const { topic, cursor, hash = hashValue(value) } = header
       this.#topics.rest(topic, { cursor, hash, value, askedIn, at: this.#environment.now() }, null)
     } catch {
-      // No JSON, or cut off: it tells nothing, and the application sees it for itself.
+      // Not JSON, or cut off: it tells nothing, and the application sees it for itself.
     }
   }
 

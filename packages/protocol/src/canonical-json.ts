@@ -25,7 +25,7 @@ function write(value: unknown, depth: number): string {
   if (value === null || typeof value === 'boolean' || Number.isFinite(value)) return String(value)
   throw new CrossfadeError(
     'malformed',
-    `${describe(value)} is no JSON value. Only null, booleans, finite numbers, strings, arrays and objects are.`,
+    `${describe(value)} is not a JSON value. Only null, booleans, finite numbers, strings, arrays and objects are.`,
   )
 }
 

@@ -19,14 +19,17 @@ const epochLetters = 'abcdefghijklmnopqrstuvwxyz0123456789'
 /**
  * Writes a cursor: `<epoch>_<offset>`, the offset as 12 decimal digits, such as `k3v9q2m1x8ab_000000000041` (PROTOCOL §1).
  *
- * @throws CrossfadeError `invalid_cursor` when the epoch or the offset is none.
+ * @throws CrossfadeError `invalid_cursor` when the epoch or the offset is not well formed.
  */
 export function formatCursor(epoch: string, offset: number): string {
   if (!epochPattern.test(epoch)) {
-    throw new CrossfadeError('invalid_cursor', `${quote(epoch)} is no epoch. An epoch is 12 characters a-z and 0-9.`)
+    throw new CrossfadeError(
+      'invalid_cursor',
+      `${quote(epoch)} is not an epoch. An epoch is 12 characters a-z and 0-9.`,
+    )
   }
   if (!Number.isInteger(offset) || offset < 0 || offset > maxOffset) {
-    throw new CrossfadeError('invalid_cursor', `${String(offset)} is no offset. An offset is 0 to ${maxOffset}.`)
+    throw new CrossfadeError('invalid_cursor', `${String(offset)} is not an offset. An offset is 0 to ${maxOffset}.`)
   }
   return `${epoch}_${String(offset).padStart(12, '0')}`
 }
@@ -34,14 +37,14 @@ export function formatCursor(epoch: string, offset: number): string {
 /**
  * Reads a cursor.
  *
- * @throws CrossfadeError `invalid_cursor` when the text is no cursor at all (R4).
+ * @throws CrossfadeError `invalid_cursor` when the text is not a cursor at all (R4).
  */
 export function parseCursor(text: string): CursorParts {
   const match = typeof text === 'string' ? cursorPattern.exec(text) : null
   if (!match) {
     throw new CrossfadeError(
       'invalid_cursor',
-      `${quote(text)} is no cursor. Send back a cursor as you got it, or none.`,
+      `${quote(text)} is not a cursor. Send a cursor back as you got it, or send none.`,
     )
   }
   return { epoch: match[1] as string, offset: Number(match[2]) }

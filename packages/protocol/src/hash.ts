@@ -7,7 +7,7 @@ import { utf8Scratch } from './utf8.ts'
  * hex digits (PROTOCOL §1). Equal values have equal hashes whatever the order of their members. Not for security.
  *
  * @returns 16 hex digits; of `"hello"`: `27ace383f11f813b`.
- * @throws CrossfadeError `malformed` when the value is no JSON value.
+ * @throws CrossfadeError `malformed` when the value is not a JSON value.
  */
 export function hashValue(value: unknown): string {
   const { bytes, length } = utf8Scratch(canonicalJson(value))

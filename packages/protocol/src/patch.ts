@@ -63,7 +63,8 @@ class Draft {
   }
 
   #copied(value: unknown, path: string): Container {
-    if (typeof value !== 'object' || value === null) throw failed(`${path} leads into what is no array or object.`)
+    if (typeof value !== 'object' || value === null)
+      throw failed(`${path} leads into something that is neither an array nor an object.`)
     if (this.#own.has(value)) return value as Container
     // Spreading defines own members, so that a member named __proto__ stays one.
     const copy = Array.isArray(value) ? [...(value as unknown[])] : { ...(value as Record<string, unknown>) }
@@ -114,7 +115,7 @@ function indexOf(token: string, path: string): number {
 /** The tokens of a JSON Pointer (RFC 6901). */
 function pointerTokens(path: string): string[] {
   if (path === '') return []
-  if (!path.startsWith('/') || badEscape.test(path)) throw failed(`${JSON.stringify(path)} is no JSON pointer.`)
+  if (!path.startsWith('/') || badEscape.test(path)) throw failed(`${JSON.stringify(path)} is not a JSON pointer.`)
   return path
     .slice(1)
     .split('/')

@@ -27,7 +27,7 @@ const plain = /^[\x20-\x7e]*$/
 /**
  * Reads a dictionary (RFC 9651 §4.2.2). Parameters are checked and dropped; the last of equal members counts.
  *
- * @throws CrossfadeError `malformed` when the text is none, or longer than 8 KiB.
+ * @throws CrossfadeError `malformed` when the text is not one, or longer than 8 KiB.
  */
 export function parseDictionary(text: string): Map<string, DictionaryValue> {
   if (text.length > maxChars) throw malformed('is longer than 8 KiB')

@@ -27,7 +27,7 @@ const parameter = /^:[A-Za-z_][A-Za-z0-9_]*$/
 /**
  * Reads a topic pattern: segments between slashes, `:name` where a parameter stands.
  *
- * @throws CrossfadeError `invalid_options` when the text is no pattern.
+ * @throws CrossfadeError `invalid_options` when the text is not a pattern.
  */
 export function topicPattern(text: string): TopicPattern {
   const segments = text.split('/')
@@ -69,7 +69,7 @@ function expandSegment(text: string, segment: string, params: Readonly<Record<st
 
 function assertPattern(text: string, segments: readonly string[], params: readonly string[]): void {
   const wrong = segments.find((segment) => segment.startsWith(':') && !parameter.test(segment))
-  if (wrong !== undefined) throw invalid(text, `"${wrong}" is no parameter; write ":name"`)
+  if (wrong !== undefined) throw invalid(text, `"${wrong}" is not a parameter; write ":name"`)
   if (new Set(params).size < params.length) throw invalid(text, 'a parameter stands there twice')
   if (text.includes('?')) throw invalid(text, 'query parameters are declared by the route, not in the pattern')
   try {
@@ -82,7 +82,7 @@ function assertPattern(text: string, segments: readonly string[], params: readon
 function invalid(text: string, why: string, cause?: unknown): CrossfadeError {
   return new CrossfadeError(
     'invalid_options',
-    `${JSON.stringify(text)} is no topic pattern: ${why}. Write it like "orders/:id".`,
+    `${JSON.stringify(text)} is not a topic pattern: ${why}. Write it like "orders/:id".`,
     { cause },
   )
 }

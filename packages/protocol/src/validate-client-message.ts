@@ -38,7 +38,7 @@ const validators: {
  * @throws CrossfadeError `invalid_topic` (R1), `invalid_cursor` (R4), `too_large` for a token beyond 8 KiB, else `malformed`.
  */
 export function validateClientMessage(message: ClientMessage): ClientMessage {
-  if (!Object.hasOwn(validators, message.type)) throw wrong(message.type, 'is no message of a client')
+  if (!Object.hasOwn(validators, message.type)) throw wrong(message.type, 'is not a message that a client sends')
   const validate = validators[message.type] as (message: ClientMessage) => void
   validate(message)
   return message

@@ -66,7 +66,7 @@ export function crossfadeOf(parts: CrossfadeParts): Crossfade {
       if (resolved?.definition.kind !== 'log') {
         throw new CrossfadeError(
           'unknown_topic',
-          `"${topic}" is no log topic. Declare it by config.crossfade.log or by app.crossfade.log().`,
+          `"${topic}" is not a log topic. Declare it by config.crossfade.log or by app.crossfade.log().`,
         )
       }
       const text = eventText(topic, data, parts.maxEventBytes)

@@ -42,7 +42,7 @@ describe('a config.crossfade block with a mistake is refused at start, naming th
     ['a key of a log on a value', { ...value, event: 'made' }, /event is for a log topic/],
     ['a page of a value', { ...value, paging: ['limit'] }, /"limit", but a page is a value of its own/],
     ['a topic that is no text', { topic: 7 }, /topic must be a string that is not empty, got 7/],
-    ['a topic that is no pattern', { topic: '/orders/:id' }, /"\/orders\/:id" is no topic pattern/],
+    ['a topic that is no pattern', { topic: '/orders/:id' }, /"\/orders\/:id" is not a topic pattern/],
     ['a rule without a list', { ...value, on: rule('orders') }, /on must be an array/],
     ['a table in place of a rule', { ...value, on: [orders] }, /element 0 is no rule.*changes\(orders/],
     ['a rule that was not made', { ...value, on: [changes] }, /element 0 is no rule, but the function changes/],

@@ -43,7 +43,7 @@ interface Attempt {
   /** Not before this time it asks for another token. */
   renewAt: number
   /** Topics that it was refused as a climber, or may have been: they were carried twice. */
-  readonly doubled: Set<string>
+  readonly carriedTwice: Set<string>
 }
 
 /** Runs the machine: opens and closes transports, waits, probes, climbs. */
@@ -169,7 +169,7 @@ export class LinkDriver {
       token: undefined,
       tokenFailed: false,
       renewAt: 0,
-      doubled: new Set(),
+      carriedTwice: new Set(),
     }
     place(attempt)
     const name = this.#state.ladder[rung] as TransportName
@@ -214,8 +214,8 @@ export class LinkDriver {
     if (message.type !== 'error') return this.#port.message(message, asked)
     const { code, topic = '' } = message
     if (code === 'token_expiring') void this.#renew(attempt)
-    else if (attempt === this.#climber) attempt.doubled.add(topic)
-    else if (attempt.doubled.delete(topic)) this.#port.askLater(topic)
+    else if (attempt === this.#climber) attempt.carriedTwice.add(topic)
+    else if (attempt.carriedTwice.delete(topic)) this.#port.askLater(topic)
     else this.#port.message(message, asked)
   }
 
@@ -273,8 +273,8 @@ export class LinkDriver {
     this.#climber = null
     this.#current = climber
     this.#step({ type: 'climbed', rung: climber.rung })
-    for (const topic of climber.doubled) this.#port.askLater(topic)
-    for (const { topic } of this.#port.subscriptions()) climber.doubled.add(topic)
+    for (const topic of climber.carriedTwice) this.#port.askLater(topic)
+    for (const { topic } of this.#port.subscriptions()) climber.carriedTwice.add(topic)
     climber.transport?.sync()
     old?.transport?.close()
   }

@@ -120,7 +120,7 @@ const open = (state: LinkState): Step => {
 /** With the reason why it is not one rung higher. */
 const explained = (state: LinkState): LinkState => ({ ...state, reason: state.failures[state.rung - 1] ?? null })
 
-/** What else kept it from the server is no news any more when it comes back. */
+/** What else kept it from the server does not matter any more when it comes back. */
 const rest = (state: LinkState, phase: Phase): Step => ({
   state: { ...explained(state), phase, retryAt: null },
   effects: [{ type: 'close' }, { type: 'stopClimbing' }],

@@ -55,7 +55,7 @@ export class TopicSubscription {
   readonly #changed: () => void
   #history: number | undefined
   /** Where it stood when it began anew with history: what came after must not be missing. */
-  #floor: string | null = null
+  #resumeFrom: string | null = null
   #mode: SubscriptionMode
   #state: ValueState
   #kind: TopicKind | null = null
@@ -85,7 +85,7 @@ export class TopicSubscription {
   }
 
   get cursor(): string | null {
-    return this.#state.cursor ?? this.#floor
+    return this.#state.cursor ?? this.#resumeFrom
   }
 
   get epoch(): string | null {
@@ -179,7 +179,7 @@ export class TopicSubscription {
 
   /** Begins anew from another position, or in another mode. */
   restart(beginning: Beginning): void {
-    this.#floor = beginning.history === undefined ? null : this.cursor
+    this.#resumeFrom = beginning.history === undefined ? null : this.cursor
     this.#history = beginning.history
     this.#mode = beginning.mode ?? 'events'
     this.#state = stateOf(beginning)
@@ -203,8 +203,9 @@ export class TopicSubscription {
   }
 
   #startLog(cursor: string, recovered: boolean, waitMs: number | undefined): void {
-    const floor = this.#state.cursor === null ? this.#floor : null
-    if (floor !== null && !isUpTo(cursor, floor)) return this.restart({ cursor: floor, mode: this.#mode })
+    const resumeFrom = this.#state.cursor === null ? this.#resumeFrom : null
+    if (resumeFrom !== null && !isUpTo(cursor, resumeFrom))
+      return this.restart({ cursor: resumeFrom, mode: this.#mode })
     if (!recovered || this.#state.cursor === null) this.#state = { ...this.#state, cursor, hash: null }
     if (!recovered) this.#tellLoss('the history since your cursor is not known any more', waitMs)
   }

@@ -12,8 +12,8 @@ import { TopicSubscription, type Beginning, type SubscriptionHandlers } from './
 import type { Asked } from '../transports/asked-topics.ts'
 import type { RestAnswer } from './value-state.ts'
 
-/** What passes: such a refusal ends nothing (PROTOCOL §6). */
-const passing = new Set<ErrorCode>(['server_error', 'overloaded', 'too_fast'])
+/** Transient errors: such a refusal ends nothing (PROTOCOL §6). */
+const transientCodes = new Set<ErrorCode>(['server_error', 'overloaded', 'too_fast'])
 /** At least so long the client is silent that was too fast. */
 const tooFastMs = 5_000
 
@@ -63,7 +63,7 @@ export class TopicRegistry {
     if (!('topic' in message) || message.topic === undefined) return
     const subscription = this.get(message.topic)
     if (subscription === undefined || subscription.id !== asked?.id) return
-    if (message.type === 'error' && passing.has(message.code)) this.askLater(message.topic, message.code)
+    if (message.type === 'error' && transientCodes.has(message.code)) this.askLater(message.topic, message.code)
     else subscription.take(message, asked)
   }
 

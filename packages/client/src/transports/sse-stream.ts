@@ -58,7 +58,7 @@ export class SseStream {
         await this.#receive(response.body)
       else this.#refused(response)
     } catch {
-      // The connection was refused or broke, or what came is no stream of ours: it ends here.
+      // The connection was refused or broke, or what came is not one of our streams: it ends here.
     }
     this.#finished()
   }

@@ -13,7 +13,7 @@ import type { Timer } from '../environment.ts'
 import type { Beginning, SubscriptionHandlers, ValueInfo } from '../topics/subscription.ts'
 import { ParityMeter } from './parity.ts'
 import { PollingLoop } from './polling-loop.ts'
-import { Screen, type WatchInfo } from './screen.ts'
+import { ValueQueue, type WatchInfo } from './value-queue.ts'
 import { ShadowList } from './shadow-list.ts'
 import { isVariant } from './variant.ts'
 import type { WatchPort } from './watch-port.ts'
@@ -46,7 +46,7 @@ export class EndpointWatch<T> implements Watch {
   readonly #parity: ParityMeter
   /** Of a log topic whose list grows by events. */
   readonly #shadow: ShadowList<T> | null
-  readonly #screen: Screen<T>
+  readonly #queue: ValueQueue<T>
   readonly #loop: PollingLoop
   #header: EndpointHeader | null = null
   #missingHeaders = 0
@@ -74,7 +74,7 @@ export class EndpointWatch<T> implements Watch {
     this.#options = options
     this.#onError = onError
     this.#readAt = port.now()
-    this.#screen = new Screen({
+    this.#queue = new ValueQueue({
       ...options,
       onValue: (value, info) => {
         onValue(value, info)
@@ -112,7 +112,7 @@ export class EndpointWatch<T> implements Watch {
   stop(): void {
     this.#stopped = true
     this.#loop.stop()
-    this.#screen.stop()
+    this.#queue.stop()
     for (const timer of this.#timers) this.#port.clearTimeout(timer)
     this.#following?.end()
     this.#following = null
@@ -218,12 +218,12 @@ export class EndpointWatch<T> implements Watch {
     if (this.#stage !== 'push') return false
     // Without a cursor nothing says whether it is newer than what push carries.
     if (header === null) return this.#known !== null && this.#isLive
-    if (header.kind === 'log') return this.#options.append !== undefined && this.#screen.isOld(header.cursor)
+    if (header.kind === 'log') return this.#options.append !== undefined && this.#queue.isOld(header.cursor)
     return known !== null && this.#port.rest(header.topic, { ...known, askedIn }, this.#following?.handlers ?? null)
   }
 
   #show(response: Response, header: EndpointHeader | null): void {
-    this.#screen.show(response, {
+    this.#queue.show(response, {
       source: 'poll',
       transport: 'endpoint',
       at: this.#port.now(),
@@ -273,7 +273,7 @@ export class EndpointWatch<T> implements Watch {
     const isLog = header.kind === 'log'
     if (isLog) this.#shadow?.clear()
     else this.#parity.begin(this.#comparable === null ? this.#known : { hash: this.#comparable })
-    const cursor = isLog ? (this.#screen.cursor ?? header.cursor) : header.cursor
+    const cursor = isLog ? (this.#queue.cursor ?? header.cursor) : header.cursor
     const held = isLog ? null : this.#known
     const beginning: Beginning = {
       ...(held ?? { cursor }),
@@ -307,7 +307,7 @@ export class EndpointWatch<T> implements Watch {
     this.#known = { ...info, value }
     this.#etag = `W/"${info.hash}"`
     const response = new Response(JSON.stringify(value), { headers: { 'content-type': 'application/json' } })
-    this.#screen.show(response, this.#pushInfo(info))
+    this.#queue.show(response, this.#pushInfo(info))
   }
 
   #event(event: EventMessage): void {
@@ -320,7 +320,7 @@ export class EndpointWatch<T> implements Watch {
   #append(event: EventMessage): void {
     // The tag is that of the list before: the endpoint may answer it again, when the entry is gone.
     this.#etag = null
-    this.#screen.append(event, this.#pushInfo(event))
+    this.#queue.append(event, this.#pushInfo(event))
   }
 
   /** The page shows what a poll answered: would push have shown the same? */
@@ -347,7 +347,7 @@ function comparableHash(response: Response): string | undefined {
   return /^W\/"([0-9a-f]{16})"$/.exec(response.headers.get('etag') ?? '')?.[1]
 }
 
-/** The body beside what the page reads; `undefined` when it is no JSON. */
+/** The body beside what the page reads; `undefined` when it is not JSON. */
 async function bodyOf(response: Response): Promise<unknown> {
   try {
     return await jsonOf(response.clone())

@@ -1,14 +1,14 @@
 import { hashValue, isUpTo, type EventMessage } from '@crossfade/protocol'
 import type { ParityMeter, Pushed } from './parity.ts'
 
-/** How a list grows by an event. */
-export interface Growth<T> {
+/** How a list takes an event. */
+export interface ListOptions<T> {
   readonly append?: ((current: T, event: EventMessage) => T) | undefined
   readonly keys?: ((current: T) => Iterable<string>) | undefined
 }
 
 /** What a shadow list needs. */
-export interface ShadowListOptions<T> extends Growth<T> {
+export interface ShadowListOptions<T> extends ListOptions<T> {
   readonly append: (current: T, event: EventMessage) => T
   /** Compares it with the answers. */
   readonly meter: Pick<ParityMeter, 'begin' | 'pushed' | 'polled'>
@@ -86,7 +86,7 @@ export class ShadowList<T> {
 }
 
 /** Whether the list has the event already. */
-export function isListed<T>({ keys }: Growth<T>, list: T, event: EventMessage): boolean {
+export function isListed<T>({ keys }: ListOptions<T>, list: T, event: EventMessage): boolean {
   return event.key !== undefined && keys !== undefined && new Set(keys(list)).has(event.key)
 }
 

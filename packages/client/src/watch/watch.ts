@@ -22,7 +22,7 @@ export interface WatchOptions<T> {
   keys?: (current: T) => Iterable<string>
 }
 
-/** How a watch does. */
+/** The state of a watch. */
 export interface WatchState {
   readonly stage: Stage
   /** Whether push carries it now; if not, it polls. */

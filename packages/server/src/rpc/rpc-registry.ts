@@ -68,7 +68,7 @@ export class RpcRegistry {
       call = `${request.method}\n${hashValue(request.params ?? null)}`
     } catch (error) {
       return Promise.resolve(
-        failure('malformed', error instanceof Error ? error.message : 'The parameters are no JSON.'),
+        failure('malformed', error instanceof Error ? error.message : 'The parameters are not JSON.'),
       )
     }
     const claim = this.#claims.get(key)

@@ -1,7 +1,7 @@
 import { CrossfadeError, httpStatusOf, type ErrorCode, type Problem } from '@crossfade/protocol'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 
-/** Fastify refuses names that could reach the prototype of an object as it refuses what is no JSON. */
+/** Fastify refuses names that could reach the prototype of an object as it refuses what is not JSON. */
 const notJson = 'The body is not JSON, or has a member "__proto__" or "constructor.prototype". Send plain JSON.'
 
 /** Fastify's own refusals of a body, in the words of PROTOCOL §6. */

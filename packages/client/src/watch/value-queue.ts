@@ -1,6 +1,6 @@
 import { CrossfadeError, isUpTo, type EventMessage } from '@crossfade/protocol'
 import type { TransportName } from '../transports/transport.ts'
-import { isListed, type Growth } from './shadow-list.ts'
+import { isListed, type ListOptions } from './shadow-list.ts'
 import { jsonOf } from '../json-of.ts'
 
 /** Where a shown value came from. */
@@ -14,21 +14,21 @@ export interface WatchInfo {
 }
 
 /** What the page gave for showing. */
-export interface ScreenOptions<T> extends Growth<T> {
+export interface ValueQueueOptions<T> extends ListOptions<T> {
   readonly read?: ((response: Response) => T | Promise<T>) | undefined
   readonly onValue: (value: T, info: WatchInfo) => void
   readonly onError: (error: unknown) => void
 }
 
 /** What the page shows: values are read in the order in which they came, also when `read` is slow, and events are appended to the list. */
-export class Screen<T> {
-  readonly #options: ScreenOptions<T>
+export class ValueQueue<T> {
+  readonly #options: ValueQueueOptions<T>
   #showing: Promise<void> = Promise.resolve()
   #current: { readonly value: T } | null = null
   #cursor: string | null = null
   #stopped = false
 
-  constructor(options: ScreenOptions<T>) {
+  constructor(options: ValueQueueOptions<T>) {
     this.#options = options
   }
 
