@@ -59,6 +59,22 @@ async function start(environment: Record<string, string> = {}, withinMs = startM
   return serving
 }
 
+/** Whether a change reaches a stream; while nothing is pushed, streams end. */
+async function isPushed(demo: ReadyDemo, status: string): Promise<boolean> {
+  const url = `${demo.origin}/api/orders/1`
+  const stream = await openStream(url)
+  try {
+    await stream.next<{ type: string }>(({ type }) => type === 'event')
+    const changed = stream.next<object>((message) => JSON.stringify(message).includes(status))
+    await Promise.all([changed, postJson(url, { status }, undefined, 'PATCH')])
+    return true
+  } catch {
+    return false
+  } finally {
+    stream.close()
+  }
+}
+
 /** Nothing of it is left: no process, no port. */
 async function expectNothingLeft(demo: ReadyDemo): Promise<void> {
   await eventually(5_000, () => aliveInGroup(demo.pid).length === 0)
@@ -232,8 +248,6 @@ it('leaves no server behind when the demo is killed and its database is not', as
 
 it.for(['SIGINT', 'SIGKILL'] as const)('starts its database again when that dies of %s', async (signal) => {
   const demo = await start()
-  const stream = await openStream(`${demo.origin}/api/orders/1`)
-  await stream.next<{ type: string }>(({ type }) => type === 'event')
   process.kill(demo.postgresPid, signal)
   await eventually(startMs, () => demo.output().includes(`PostgreSQL runs again on port ${demo.postgresPort}.`))
   const how = signal === 'SIGINT' ? '0' : 'SIGKILL'
@@ -242,10 +256,7 @@ it.for(['SIGINT', 'SIGKILL'] as const)('starts its database again when that dies
   started.push(again)
   expect(again.postgresPid).not.toBe(demo.postgresPid)
   await eventually(startMs, async () => (await fetch(`${demo.origin}/api/orders/1`)).status === 200)
-  const changed = stream.next<object>((message) => JSON.stringify(message).includes('after the death'))
-  await postJson(`${demo.origin}/api/orders/1`, { status: 'after the death' }, undefined, 'PATCH')
-  await changed
-  stream.close()
+  await eventually(startMs, () => isPushed(demo, 'after the death'))
   process.kill(demo.pid, 'SIGTERM')
   expect(await demo.exitCode(endMs)).toBe(0)
   expect(demo.output().match(/PostgreSQL ended/g)).toHaveLength(1)

@@ -129,7 +129,7 @@ function nativeFields(message: object, connections: number): SseFields {
   return (type === 'subscribed' || type === 'reset') && cursor !== undefined ? { id: cursor } : {}
 }
 
-/** No sooner than after a second, and not all at once (F19). */
+/** No sooner than after a second, and not all at once. */
 function reconnectMs(askedMs: number, spreadMs: number): number {
   return Math.round(Math.max(1_000, askedMs) + Math.random() * Math.max(2_000, spreadMs))
 }
