@@ -28,11 +28,11 @@ export class Writers {
     for (const log of this.#logs) await this.#pool.query('INSERT INTO logs VALUES ($1, 0)', [log])
   }
 
-  /** Writes until this many changes are committed, by `writers` connections at once. */
-  async run(total: number, writers: number, pauseMs: () => number): Promise<void> {
+  /** Writes until this many changes are committed, or it is told to stop, by `writers` connections at once. */
+  async run(total: number, writers: number, pauseMs: () => number, isOver = (): boolean => false): Promise<void> {
     await Promise.all(
       Array.from({ length: writers }, async () => {
-        while (this.committed < total) {
+        while (this.committed < total && !isOver()) {
           await this.#transaction()
           await new Promise((resolve) => setTimeout(resolve, pauseMs()))
         }

@@ -2,6 +2,7 @@ import { history } from './history.ts'
 import { mutants } from './mutants.ts'
 import { neighbours } from './neighbours.ts'
 import { nodes } from './nodes.ts'
+import { rollingDeploy } from './rolling-deploy.ts'
 
 /** A check that is too long for CI. */
 export interface Check {
@@ -12,4 +13,4 @@ export interface Check {
   run(args: readonly string[]): Promise<number>
 }
 
-export const checks: readonly Check[] = [history, mutants, neighbours, nodes]
+export const checks: readonly Check[] = [history, mutants, neighbours, nodes, rollingDeploy]

@@ -25,6 +25,8 @@ export interface Timing {
   readonly probeMs: number
   /** How long a poll answer and a pushed value may differ before they disagree. */
   readonly graceMs: number
+  /** How long answers may come without the header before it counts as gone. */
+  readonly headerGraceMs: number
   /** A connection gets at most one new token in this time. */
   readonly renewMs: number
   /** At least this long between the verifying reads of a pushed value. */
@@ -45,6 +47,7 @@ export const defaultTiming: Timing = {
   lagMs: 5_000,
   probeMs: 3_000,
   graceMs: 2_000,
+  headerGraceMs: 10_000,
   renewMs: 5_000,
   verifyMs: 60_000,
 }

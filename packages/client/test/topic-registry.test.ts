@@ -214,6 +214,18 @@ describe('a subscription that is refused for the moment', () => {
   const refuse = (code: ErrorCode = 'server_error'): void => take({ type: 'error', topic: 't', code, message: 'no' })
   const id = (): string | undefined => registry.get('t')?.id
 
+  it('is asked for again when the server said, however often it was refused (R40, R62)', async () => {
+    registry.follow('t', { cursor: at(1) }, follower().handlers)
+    for (let refusals = 0; refusals < 8; refusals++) {
+      const before = changes
+      take({ type: 'error', topic: 't', code: 'overloaded', message: 'no', retry: 1_000 })
+      await clock.advance(999)
+      expect(changes).toBe(before)
+      await clock.advance(251)
+      expect(changes).toBe(before + 1)
+    }
+  })
+
   it.each(['server_error', 'overloaded', 'too_fast'] as const)(
     'is asked for again from where it stood, and nobody hears of it (%s, R40)',
     async (code) => {

@@ -58,6 +58,44 @@ describe('watch() of a log at push', () => {
     expect(endpoint.shown.at(-1)).toEqual([1, 2, 3])
   })
 
+  it('appends nothing to a list with a gap until it is read again, also when reads fail (R4)', async () => {
+    const endpoint = await log({ append, keys })
+    await endpoint.tell({ type: 'reset', topic: 't', cursor: cursorOf(3), reason: 'trimmed', wait: 4_000 })
+    endpoint.status = 503
+    endpoint.write([1, 2, 3, 4, 5, 6])
+    await endpoint.event(4, 6, '6')
+    await endpoint.clock.advance(5_000)
+    expect(endpoint.shown.at(-1)).toEqual([1, 2])
+    endpoint.status = 200
+    endpoint.offset = 4
+    await endpoint.event(5, 7, '7')
+    await endpoint.clock.advance(10_000)
+    expect(endpoint.shown.at(-1)).toEqual([1, 2, 3, 4, 5, 6, 7])
+    expect(endpoint.shown).not.toContainEqual([1, 2, 6])
+  })
+
+  it('takes no list without a cursor for the newest while its subscription lives (R60, R62)', async () => {
+    const endpoint = await log({ append, keys })
+    await endpoint.event(1, 3, '3')
+    endpoint.stage = null
+    await endpoint.watch.refresh()
+    await settle()
+    // It was on its way before the event, and another process answered it.
+    expect(endpoint.shown.at(-1)).toEqual([1, 2, 3])
+    await endpoint.tell({ type: 'reset', topic: 't', cursor: cursorOf(9), reason: 'trimmed' })
+    endpoint.value = [1, 2, 3, 4]
+    await endpoint.clock.advance(1_000)
+    expect(endpoint.shown.at(-1)).toEqual([1, 2, 3, 4])
+    // Which events are in it nobody knows: it is asked for until an answer says so.
+    await endpoint.event(10, 6, '6')
+    expect(endpoint.shown.at(-1)).toEqual([1, 2, 3, 4])
+    endpoint.stage = 'push'
+    endpoint.offset = 10
+    endpoint.write([1, 2, 3, 4, 5, 6])
+    await endpoint.clock.advance(5_000)
+    expect(endpoint.shown.at(-1)).toEqual([1, 2, 3, 4, 5, 6])
+  })
+
   it('reads it at a time of its own within the wait, but no later than its loop would (R4)', async () => {
     const endpoint = await log({ append, keys })
     await endpoint.clock.advance(1_000)

@@ -265,21 +265,37 @@ describe('watch() between stages', () => {
     expect(endpoint.watch.state.stage).toBe('off')
   })
 
+  it('follows on where every other answer has no header, as behind two processes of which one stands by (R60, R62)', async () => {
+    const endpoint = await pushed()
+    endpoint.isLive = false
+    for (let second = 0; second < 30; second++) {
+      // Two in a row without, now and then.
+      endpoint.stage = second % 4 === 0 ? 'push' : null
+      await endpoint.clock.advance(1_000)
+      await endpoint.watch.refresh()
+    }
+    expect(endpoint.follows).toEqual(['t events'])
+    expect(endpoint.watch.state.stage).toBe('push')
+  })
+
   it('does not take missing headers for a kill while its subscription lives, nor such an answer for news (R60, R62)', async () => {
     const endpoint = await pushed()
     endpoint.stage = null
     endpoint.value = { n: -1 }
-    for (let reads = 0; reads < 4; reads++) await endpoint.watch.refresh()
+    for (let reads = 0; reads < 4; reads++) {
+      await endpoint.clock.advance(5_000)
+      await endpoint.watch.refresh()
+    }
     expect(endpoint.watch.state).toMatchObject({ stage: 'push', live: true })
     expect(endpoint.follows).toEqual(['t events'])
     expect(endpoint.shown).not.toContainEqual({ n: -1 })
-    // What came while it lived does not count afterwards.
+    // What came while it lived, or shortly afterwards, does not count.
     endpoint.isLive = false
-    await endpoint.watch.refresh()
+    for (let reads = 0; reads < 4; reads++) await endpoint.watch.refresh()
     await settle()
     expect(endpoint.watch.state.stage).toBe('push')
     expect(endpoint.shown).toContainEqual({ n: -1 })
-    await endpoint.watch.refresh()
+    await endpoint.clock.advance(10_000)
     expect(endpoint.watch.state.stage).toBe('off')
   })
 

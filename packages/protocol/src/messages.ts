@@ -163,6 +163,8 @@ export interface ErrorMessage extends Failure {
   type: 'error'
   topic?: string
   id?: string
+  /** Ask again after this, ms, jittered. */
+  retry?: number
 }
 
 /** Server → client: the connection is about to be closed on purpose (R26). */

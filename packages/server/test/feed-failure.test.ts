@@ -164,8 +164,8 @@ describe('a process that stands by for another (D18, R62)', () => {
     // Whoever does not ask for a topic may stay, for calls.
     socket.send({ type: 'subscribe', id: 'a', topic: 'orders/1' }, { type: 'subscribe', id: 'b', topic: 'ticks/x' })
     expect([await socket.next('error'), await socket.next('error')]).toMatchObject([
-      { code: 'overloaded', id: 'a' },
-      { code: 'overloaded', id: 'b' },
+      { code: 'overloaded', id: 'a', retry: 1_000 },
+      { code: 'overloaded', id: 'b', retry: 1_000 },
     ])
     expect(await socket.next('bye')).toMatchObject({ code: 4503, retry: expect.any(Number) })
     expect((await socket.closed).code).toBe(4503)
@@ -176,6 +176,7 @@ describe('a process that stands by for another (D18, R62)', () => {
       const stream = await open()
       await stream.closed
       expect(stream.messages.map(({ type }) => type)).toEqual(['hello', 'error', 'bye'])
+      expect(ofType(stream.messages, 'bye')[0]).toMatchObject({ code: 4503, retry: 1_000 })
     }
     // A stream of one topic that no endpoint answers for is refused by its status.
     const ofOne = await Stream.open(`${origin}/crossfade/sse?topic=ticks/x`)

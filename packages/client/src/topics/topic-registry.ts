@@ -3,10 +3,11 @@ import {
   parseCursor,
   type CrossfadeError,
   type ErrorCode,
+  type ErrorMessage,
   type EventMessage,
   type ServerMessage,
 } from '@crossfade/protocol'
-import { backoffMs } from '../backoff.ts'
+import { backoffMs, spreadMs } from '../backoff.ts'
 import type { Environment, Timer } from '../environment.ts'
 import { TopicSubscription, type Beginning, type SubscriptionHandlers } from './subscription.ts'
 import type { Asked } from '../transports/asked-topics.ts'
@@ -63,12 +64,12 @@ export class TopicRegistry {
     if (!('topic' in message) || message.topic === undefined) return
     const subscription = this.get(message.topic)
     if (subscription === undefined || subscription.id !== asked?.id) return
-    if (message.type === 'error' && transientCodes.has(message.code)) this.askLater(message.topic, message.code)
+    if (message.type === 'error' && transientCodes.has(message.code)) this.askLater(message.topic, message)
     else subscription.take(message, asked)
   }
 
-  /** It is asked for again after a while (R40), in one go with what waits already. */
-  askLater(topic: string, code?: ErrorCode): void {
+  /** It is asked for again after the time that the server said, or a while (R40), in one go with what waits already. */
+  askLater(topic: string, { code, retry }: Partial<Pick<ErrorMessage, 'code' | 'retry'>> = {}): void {
     const { random, setTimeout } = this.#environment
     const subscription = this.get(topic)
     if (subscription === undefined) return
@@ -79,7 +80,9 @@ export class TopicRegistry {
         this.#retry = null
         for (const waiting of this.subscriptions()) if (waiting.isWaiting) waiting.resume()
       },
-      (code === 'too_fast' ? tooFastMs : 0) + backoffMs(subscription.refusals, random),
+      retry === undefined
+        ? (code === 'too_fast' ? tooFastMs : 0) + backoffMs(subscription.refusals, random)
+        : spreadMs(retry, random),
     )
     subscription.refusals += 1
   }

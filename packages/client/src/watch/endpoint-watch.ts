@@ -50,6 +50,8 @@ export class EndpointWatch<T> implements Watch {
   readonly #loop: PollingLoop
   #header: EndpointHeader | null = null
   #missingHeaders = 0
+  /** When an answer last had the header, or found the subscription alive. */
+  #promisedAt = Number.NEGATIVE_INFINITY
   #stage: Stage = 'off'
   #following: Following | null = null
   #known: Known | null = null
@@ -58,8 +60,10 @@ export class EndpointWatch<T> implements Watch {
   #comparable: string | null = null
   #readAt: number
   #refused: { readonly topic: string; readonly at: number } | null = null
-  /** Events that came while the list was being read. */
+  /** Events that came while the list was being read, or is to be read again. */
   #waiting: EventMessage[] = []
+  /** Events were lost: the list is read again before others are appended to it (R4). */
+  #hasGap = false
   #stopped = false
 
   constructor(
@@ -164,7 +168,8 @@ export class EndpointWatch<T> implements Watch {
     } catch (error) {
       if (!this.#stopped) this.#onError(error)
     }
-    for (const event of this.#waiting.splice(0)) this.#append(event)
+    if (this.#hasGap) this.#loop.readSoon(this.#options.every)
+    else for (const event of this.#waiting.splice(0)) this.#append(event)
   }
 
   /** At `off` the request is exactly that of the loop. Later its tag saves the body. */
@@ -182,6 +187,7 @@ export class EndpointWatch<T> implements Watch {
     const said = isVariant(this.#options.headers, response) ? null : parseHeader(response.headers.get(headerName))
     const header = this.#newest(said)
     if (response.status === 304) {
+      this.#closeGap(header)
       if (header !== null) this.#learn(header)
       return
     }
@@ -196,7 +202,9 @@ export class EndpointWatch<T> implements Watch {
       if (this.#stage !== 'off') this.#parity.polled(this.#comparable)
     }
     const known = this.#knownOf(header, body)
-    if (!this.#isOld(header, known, askedIn)) {
+    const isOld = this.#isOld(header, known, askedIn)
+    this.#closeGap(header)
+    if (!isOld) {
       this.#etag = response.headers.get('etag')
       this.#show(response, header)
       this.#known = known
@@ -216,10 +224,17 @@ export class EndpointWatch<T> implements Watch {
   /** A poll's answer never overwrites a newer push (R8). */
   #isOld(header: EndpointHeader | null, known: Known | null, askedIn: string | null): boolean {
     if (this.#stage !== 'push') return false
-    // Without a cursor nothing says whether it is newer than what push carries.
-    if (header === null) return this.#known !== null && this.#isLive
+    // Without a cursor nothing says whether it is newer than what push carries; a list with a gap is older in any case.
+    if (header === null) return this.#isLive && (this.#known !== null || (this.#shadow !== null && !this.#hasGap))
     if (header.kind === 'log') return this.#options.append !== undefined && this.#queue.isOld(header.cursor)
     return known !== null && this.#port.rest(header.topic, { ...known, askedIn }, this.#following?.handlers ?? null)
+  }
+
+  /** Only a list with a cursor says which events are in it. */
+  #closeGap(header: EndpointHeader | null): void {
+    if (!this.#hasGap) return
+    if (header === null && this.#isLive) this.#loop.readSoon(0)
+    else this.#hasGap = false
   }
 
   #show(response: Response, header: EndpointHeader | null): void {
@@ -237,16 +252,18 @@ export class EndpointWatch<T> implements Watch {
   }
 
   /**
-   * What the answer says of the endpoint. A missing header counts only when it is missing twice, and never while the subscription
-   * lives: another process may have answered, one that stands by (R60, R62).
+   * What the answer says of the endpoint. A missing header counts only when it is missing twice, for a while, and never while the
+   * subscription lives: another process may have answered, one that stands by (R60, R62).
    */
   #learn(header: EndpointHeader | null): void {
+    if (header !== null || this.#isLive) this.#promisedAt = this.#port.now()
     this.#missingHeaders = header === null && !this.#isLive ? this.#missingHeaders + 1 : 0
+    const isOver = this.#port.now() - this.#promisedAt >= this.#port.timing.headerGraceMs
     if (header !== null) {
       this.#header = header
       this.#port.baseIs(header.base)
       this.#follow('polled')
-    } else if (this.#missingHeaders >= 2 && this.#header !== null) {
+    } else if (this.#missingHeaders >= 2 && isOver && this.#header !== null) {
       this.#header = { ...this.#header, stage: 'off', percent: 100 }
       this.#follow('polled')
     }
@@ -271,6 +288,7 @@ export class EndpointWatch<T> implements Watch {
 
   #subscribe(header: EndpointHeader, stage: Stage): Following {
     const isLog = header.kind === 'log'
+    this.#hasGap = false
     if (isLog) this.#shadow?.clear()
     else this.#parity.begin(this.#comparable === null ? this.#known : { hash: this.#comparable })
     const cursor = isLog ? (this.#queue.cursor ?? header.cursor) : header.cursor
@@ -286,6 +304,7 @@ export class EndpointWatch<T> implements Watch {
       onChanged: (waitMs) => this.#readWithin(waitMs),
       onReset: (_reason, waitMs) => {
         this.#shadow?.clear()
+        this.#hasGap = isLog
         this.#readWithin(waitMs)
       },
       onEnd: (error) => {
@@ -313,7 +332,7 @@ export class EndpointWatch<T> implements Watch {
   #event(event: EventMessage): void {
     if (this.#stage === 'shadow') this.#shadow?.pushed(event)
     if (this.#stage !== 'push' || this.#stopped) return
-    if (this.#loop.isReading) this.#waiting.push(event)
+    if (this.#loop.isReading || this.#hasGap) this.#waiting.push(event)
     else this.#append(event)
   }
 

@@ -127,11 +127,14 @@ export class Session {
 
   /** Tells a refusal of this topic or message; the connection goes on. */
   refuse(error: unknown, topic?: string, id?: string): void {
+    const { gate } = this.#ports
+    const failure = this.failureOf(error, topic)
     this.#outlet.send({
       type: 'error',
-      ...this.failureOf(error, topic),
+      ...failure,
       ...(topic === undefined ? {} : { topic }),
       ...(id === undefined ? {} : { id }),
+      ...(failure.code === 'overloaded' && !gate.isOpen ? { retry: gate.retryMs } : {}),
     })
   }
 

@@ -10,6 +10,8 @@ import type { TransportContext } from './context.ts'
  * @throws CrossfadeError of the refusal.
  */
 export async function requireTopic(context: TransportContext, topic: string, identity: Identity): Promise<void> {
+  // An EventSource that gets a status gives up for good: it is sent away by `bye`, and comes again (R62).
+  if (!context.gate.isOpen) return
   const refusals: ErrorMessage[] = []
   const silent: Outlet = {
     paged: true,
