@@ -1,8 +1,10 @@
+import { closeCodes } from '@crossfade/protocol'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import crossfade, { type CrossfadeOptions, type RouteOptions } from '../src/index.ts'
+import crossfade, { type CrossfadeOptions, type Principal, type RouteOptions } from '../src/index.ts'
 import { recordLog, type RecordedLog } from './log.ts'
 import { principalOf } from './shop.ts'
+import { Socket } from './socket.ts'
 
 let app: FastifyInstance
 let log: RecordedLog
@@ -189,19 +191,28 @@ describe('the log tells why an answer is no topic', () => {
     )
   })
 
-  it('where authenticate gives a principal without an id of its own, whose answers others would share (D16)', async () => {
-    for (const id of [undefined, '', 'undefined', '[object Object]', null]) {
-      log = recordLog()
-      await open({ authenticate: () => ({ id: id as string, orgId: 'a' }) })
-      route('/a', { topic: 'a', audience: 'principal' })
-      expect(await skipped('/a')).toBe('authenticate gave no principal that can be used')
-      expect(log.of('error')).toEqual([
-        expect.stringMatching(/authenticate gave a principal with the id .*It has id, orgId/),
-      ])
-      const poll = await app.inject({ method: 'POST', url: '/crossfade/poll', payload: { topics: { a: {} } } })
-      expect(poll.statusCode).toBe(500)
-      await app.close()
-    }
+  it.each<[string, object, RegExp]>([
+    ['without an id', {}, /with the id undefined.*It has orgId/],
+    ['with an empty id', { id: '' }, /with the id ""/],
+    ['with the id "undefined"', { id: 'undefined' }, /with the id "undefined"/],
+    ['with the id "[object Object]"', { id: '[object Object]' }, /with the id "\[object Object\]"/],
+    ['with the id null', { id: null }, /with the id null.*or give null if nobody is logged in/],
+    ['that expires in seconds', { id: 'ann', expiresAt: 4_102_444_800 }, /looks like seconds.*multiply.*by 1000/],
+    ['that expires at NaN', { id: 'ann', expiresAt: Number.NaN }, /with expiresAt NaN/],
+    ['that expires at a text', { id: 'ann', expiresAt: '2099-01-01' }, /with expiresAt "2099-01-01"/],
+  ])('where authenticate gives a principal %s (D16)', async (_what, principal, message) => {
+    await open({ authenticate: () => ({ ...principal, orgId: 'a' }) as unknown as Principal })
+    route('/a', { topic: 'a', audience: 'principal' })
+    expect(await skipped('/a')).toBe('authenticate gave no principal that can be used')
+    expect(log.of('error')).toEqual([expect.stringMatching(message)])
+    // Those who connect are not told, and neither is it kept from the log.
+    const poll = await app.inject({ method: 'POST', url: '/crossfade/poll', payload: { topics: { a: {} } } })
+    expect(poll.statusCode).toBe(500)
+    expect(poll.payload).not.toContain('orgId')
+    const socket = await Socket.open(await app.listen({ host: '127.0.0.1', port: 0 }))
+    socket.send({ type: 'hello', protocol: 1 })
+    expect((await socket.closed).code).toBe(closeCodes.serverError)
+    expect(log.of('error').filter((line) => line.startsWith('crossfade: authenticate gave'))).toHaveLength(1)
   })
 })
 

@@ -25,7 +25,8 @@ const maxHeaderLength = 200
 export class Skips {
   readonly #log: SkipLog
   readonly #diagnostics: boolean
-  readonly #told = new Map<TopicDefinition, Set<string>>()
+  /** By route; `null`: what no route is at fault for. */
+  readonly #told = new Map<TopicDefinition | null, Set<string>>()
 
   /** @param diagnostics whether answers carry the header, and the log tells what is no mistake of the declaration. */
   constructor(log: SkipLog, diagnostics: boolean) {
@@ -51,7 +52,12 @@ export class Skips {
     this.#once(definition, text, () => this.#log.error(`${nameOf(definition)}: ${text}`))
   }
 
-  #once(definition: TopicDefinition, reason: string, tell: () => void): void {
+  /** Says once what is wrong with `authenticate`, for which no route is at fault. */
+  unusablePrincipal(detail: string): void {
+    this.#once(null, detail, () => this.#log.error(detail))
+  }
+
+  #once(definition: TopicDefinition | null, reason: string, tell: () => void): void {
     const told = this.#told.get(definition) ?? new Set<string>()
     this.#told.set(definition, told)
     if (told.has(reason) || told.size >= maxToldPerRoute) return

@@ -1,6 +1,6 @@
 import { CrossfadeError } from '@crossfade/protocol'
 import { identityOf, type Headers, type Identity, type Principal } from './principal.ts'
-import { requireUsableId } from './usable-id.ts'
+import { requireUsable } from './usable-principal.ts'
 
 /**
  * Tells who sends these headers, as the application's own requests do (R50). `null`: nobody, that is anonymous.
@@ -22,11 +22,11 @@ export class Authenticator {
 
   /**
    * @param ip the client's network address, or `null` where there is none.
-   * @throws CrossfadeError `unauthenticated`, or `server_error` when `authenticate` gave a principal without an id of its own.
+   * @throws CrossfadeError `unauthenticated`, or `server_error` when `authenticate` gave a principal that cannot be used.
    */
   async identify(headers: Headers, ip: string | null): Promise<Identity> {
     const principal = await this.#principal(headers)
-    if (principal) requireUsableId(principal)
+    if (principal) requireUsable(principal)
     if (principal?.expiresAt !== undefined && principal.expiresAt <= Date.now()) {
       throw new CrossfadeError('unauthenticated', 'The token has expired. Log in again.')
     }

@@ -18,9 +18,9 @@ export interface Claims {}
 
 /** Who a connection or request is authenticated as (PROTOCOL §1), with its claims. */
 export type Principal = {
-  /** Stable id of the account. The audience of a `principal` topic. */
+  /** Stable id of the account, not empty and not made of something that is missing. The audience of a `principal` topic. */
   readonly id: string
-  /** When the credentials run out, ms since 1970 (R53). Default: never. */
+  /** When the credentials run out, ms since 1970 (R53), not seconds as in the `exp` of a JWT. Default: never. */
   readonly expiresAt?: number
 } & Claimed<Claims>
 

@@ -7,10 +7,10 @@ import type { TransportContext } from './context.ts'
 /**
  * Identifies a client by its headers, or by the token of a message. Bad credentials are charged to the address: looking at them costs work.
  *
- * @throws CrossfadeError `unauthenticated`, `too_fast`
+ * @throws CrossfadeError `unauthenticated`, `too_fast`, or `server_error` when `authenticate` gave a principal that cannot be used.
  */
 export async function identify(context: TransportContext, request: FastifyRequest, token?: string): Promise<Identity> {
-  const { authenticator, rate } = context
+  const { authenticator, rate, skips } = context
   const ip = addressOf(request)
   rate.requireGoodCredentials(ip)
   try {
@@ -19,6 +19,8 @@ export async function identify(context: TransportContext, request: FastifyReques
       : authenticator.identifyToken(token, request.headers, ip))
   } catch (error) {
     if (error instanceof CrossfadeError && error.code === 'unauthenticated') rate.badCredentials(ip)
+    else if (error instanceof CrossfadeError && error.cause instanceof Error)
+      skips.unusablePrincipal(error.cause.message)
     throw error
   }
 }

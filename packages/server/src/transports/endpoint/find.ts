@@ -62,11 +62,12 @@ async function identityFor(request: FastifyRequest, authenticator: Authenticator
     return await authenticator.identify(request.headers, addressOf(request))
   } catch (error) {
     const { cause, message } = error as Error
+    const detail = cause instanceof Error ? cause.message : message
     if (!(error instanceof CrossfadeError) || error.code !== 'unauthenticated')
-      return { skipped: 'authenticate gave no principal that can be used', detail: message, isMistake: true }
+      return { skipped: 'authenticate gave no principal that can be used', detail, isMistake: true }
     // A bad token is told to a client that wants more than the endpoint's own answer; a plain request is the endpoint's to judge (R50).
     if (wantsMore(request)) throw error
-    return { skipped: 'authenticate threw', detail: cause instanceof Error ? cause.message : message }
+    return { skipped: 'authenticate threw', detail }
   }
 }
 
