@@ -3,7 +3,7 @@ import type { Timer } from '../environment.ts'
 /** What a loop needs. */
 export interface PollingLoopPort {
   /** The interval, which may change. */
-  everyMs(): number
+  readonly everyMs: () => number
   readonly now: () => number
   readonly setTimeout: (run: () => void, ms: number) => Timer
   readonly clearTimeout: (timer: Timer | null) => void
