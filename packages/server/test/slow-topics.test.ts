@@ -93,6 +93,16 @@ describe('a topic that is stale, in polls (R55)', () => {
     expect(again.messages).toMatchObject([{ type: 'stale', topic: 'weather' }])
   })
 
+  it('is listed to the operator, and to nobody else', async () => {
+    await fail()
+    const health = async (headers: Record<string, string>): Promise<object> =>
+      (await shop.app.inject({ url: '/crossfade/health', headers })).json()
+    expect(await health({ authorization: 'Bearer operator' })).toMatchObject({
+      failing: [{ topic: 'weather', reason: 'endpoint_failed', since: expect.any(Number) as number }],
+    })
+    expect(Object.keys(await health({}))).not.toContain('failing')
+  })
+
   it('is told to be fresh while a poll is held, and at once to a client that did not hear it', async () => {
     const topics = await fail()
     const held = poll(shop, known(topics), { wait: 20_000 })

@@ -4,6 +4,9 @@ import type { FeedLifecycle } from '../feed/feed-lifecycle.ts'
 import type { TransportContext } from './context.ts'
 import type { OperatorCheck } from './operator.ts'
 
+/** How many topics that cannot be loaded are listed. */
+const maxFailing = 100
+
 /** What `/health` asks. */
 export interface HealthSources {
   /** `null`: there is no feed. */
@@ -14,7 +17,8 @@ export interface HealthSources {
 /**
  * `GET {base}/health`: how many connections and topics there are, and the health of the feed (PROTOCOL §9).
  *
- * It is always 200: a process without its feed serves polls, and must stay in rotation. Errors are for the operator alone.
+ * It is always 200: a process without its feed serves polls, and must stay in rotation. Errors, and which topics cannot be loaded, are for
+ * the operator alone.
  */
 export function registerHealth(
   scope: FastifyInstance,
@@ -23,13 +27,15 @@ export function registerHealth(
 ): void {
   scope.get(paths.health, async (request, reply) => {
     const { lastError, failedStarts, ...health } = feed?.health() ?? {}
-    const details = (await isOperator?.(request)) === true ? { lastError, failedStarts } : {}
+    const isForOperator = (await isOperator?.(request)) === true
+    const details = isForOperator ? { lastError, failedStarts } : {}
     return reply.header('cache-control', 'no-store').send({
       ok: gate.state !== 'off',
       push: gate.state,
       connections: connections.size,
       topics: hub.size,
       feed: feed === null ? null : { ...health, ...details },
+      ...(isForOperator ? { failing: hub.failing(maxFailing) } : {}),
     })
   })
 }
