@@ -9,6 +9,8 @@ it('a process that stands by takes over from one that is drained and from one th
     databaseUrl: database.url,
     seed,
     signals: ['SIGTERM', 'SIGKILL'],
+    // A busy machine decides nothing here; `npm run verify -- rolling-deploy` measures.
+    boundMs: 30_000,
     pagesPerTransport: 2,
     log: () => {},
   })

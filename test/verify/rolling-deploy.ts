@@ -25,6 +25,7 @@ export const rollingDeploy: Check = {
         databaseUrl: postgres.url,
         seed: Number(values.seed),
         signals: Array.from({ length: Number(values.rounds) }, (_, n) => (n % 3 === 2 ? 'SIGKILL' : 'SIGTERM')),
+        boundMs: 5_000,
         pagesPerTransport: Number(values.pages),
         log: console.log,
       })
