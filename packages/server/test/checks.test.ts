@@ -38,6 +38,26 @@ describe('a public topic', () => {
     expect(ofType(witness.messages, 'unsubscribed')).toEqual([])
   }, 30_000)
 
+  it('that is polled by many costs one run without credentials now and then, not one for each of them', async () => {
+    await open({ grantMs: 20, loadTimeoutMs: 10_000, limits: { messagesPerSecond: 100_000, messageBurst: 100_000 } })
+    const poll = (cookie: string) =>
+      endpoints.app.inject({
+        method: 'POST',
+        url: '/crossfade/poll',
+        headers: { cookie },
+        payload: { topics: { news: {} } },
+      })
+    await poll('sid=first')
+    const before = endpoints.runs.length
+    for (let round = 0; round < 3; round++) {
+      // The grant of everybody has ended.
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      const answers = await Promise.all(Array.from({ length: 50 }, (_, n) => poll(`sid=${n}`)))
+      expect(answers.every((answer) => answer.payload.includes('"version":1'))).toBe(true)
+    }
+    expect(endpoints.runs.length - before).toBeLessThanOrEqual(15)
+  })
+
   it('is granted to nobody by what the service was shown: who has no login is refused', async () => {
     await open({ service: { headers: { authorization: 'Bearer service' } } })
     endpoints.trouble = (request, reply) =>
@@ -95,6 +115,7 @@ describe('checks of living subscriptions (R14)', () => {
     await open({
       reauthorizeMs: 1_000,
       maxReauthorizations: 5,
+      loadTimeoutMs: 10_000,
       limits: { messagesPerSecond: 100_000, messageBurst: 100_000 },
     })
     let running = 0

@@ -83,7 +83,9 @@ export class Access {
   /** @throws RunError `forbidden`, `unauthenticated`; `server_error` or `overloaded` when the endpoint could not tell. */
   async check(address: TopicAddress, identity: Identity): Promise<void> {
     if (this.isGranted(address, identity)) return
+    if (this.#grants.wasOpen(address, identity)) await this.#askForAll(address, identity)
     for (;;) {
+      if (this.isGranted(address, identity)) return
       const { since, permission } = this.#askOnce(address, identity)
       requireGranted(await permission)
       if (this.granted(address, identity, since)) return
@@ -203,6 +205,13 @@ export class Access {
     this.#asking.set(key, asking)
     void this.#forgetWhenDone(key, asking)
     return asking
+  }
+
+  /** Readers that come and go, as by polls, are not looked at one by one: one run without credentials speaks for all of them. */
+  async #askForAll(address: TopicAddress, { ip }: Identity): Promise<void> {
+    const nobody = { principal: null, headers: address.headers, key: 'nobody', ip }
+    const { kind } = await this.#askOnce(address, nobody).permission
+    if (kind === 'refused' || kind === 'gone') this.#grants.withdrawEverybody(address)
   }
 
   async #forgetWhenDone(key: string, asking: Asking): Promise<void> {

@@ -8,6 +8,8 @@ interface Grant {
 
 /** No run of an endpoint that began before a revocation ends later than this after it. */
 const revocationMs = 600_000
+/** How long it is remembered that an address was open to everybody. */
+const openMs = 600_000
 
 /**
  * What endpoints have answered about who may read what. A grant belongs to credentials, or to everybody: then the endpoint of a public
@@ -18,6 +20,8 @@ export class Grants {
   readonly #byCredentials = new Map<string, Grant>()
   /** When the grant of everybody ends, by the address's key. */
   readonly #everybody = new Map<string, number>()
+  /** When it was last seen that everybody may read an address: a run without credentials may show it again. */
+  readonly #open = new Map<string, number>()
   /** The last revocation of each principal, by its number. */
   readonly #revoked = new Map<string, { seq: number; at: number }>()
   #seq = 0
@@ -67,7 +71,14 @@ export class Grants {
 
   /** The endpoint answered 2xx to no credentials at all. */
   grantEverybody(address: TopicAddress): void {
-    this.#everybody.set(address.key, performance.now() + this.#grantMs)
+    const now = performance.now()
+    this.#everybody.set(address.key, now + this.#grantMs)
+    this.#open.set(address.key, now)
+  }
+
+  /** Everybody could read it when that was last looked at: one run without credentials may answer for many with theirs. */
+  wasOpen(address: TopicAddress, identity: Identity): boolean {
+    return this.#open.has(address.key) && this.countsAsEverybody(identity)
   }
 
   withdraw(address: TopicAddress, identity: Identity): void {
@@ -76,6 +87,7 @@ export class Grants {
 
   withdrawEverybody(address: TopicAddress): void {
     this.#everybody.delete(address.key)
+    this.#open.delete(address.key)
   }
 
   /** What was granted to a principal counts no more, nor does an answer to a run that is under way. */
@@ -90,6 +102,7 @@ export class Grants {
     const now = performance.now()
     for (const [key, { until }] of this.#byCredentials) if (until <= now) this.#byCredentials.delete(key)
     for (const [key, until] of this.#everybody) if (until <= now) this.#everybody.delete(key)
+    for (const [key, at] of this.#open) if (now - at > openMs) this.#open.delete(key)
     for (const [id, { at }] of this.#revoked) if (now - at > revocationMs) this.#revoked.delete(id)
   }
 }
