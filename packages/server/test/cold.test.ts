@@ -81,6 +81,17 @@ describe('a topic that nobody uses', () => {
     expect(answer.topics['ticks/a']?.cursor.slice(-1)).toBe('4')
   })
 
+  it('is read again by who comes after a change that nobody listened to, with the cursor from before or none (R8)', async () => {
+    shop = await openShop()
+    const before = await poll(shop, { 'orders/1': {} })
+    const [known] = ofType(before.messages, 'event')
+    await shop.putOrder(1, 2)
+    for (const position of [{}, { cursor: known?.cursor }, { cursor: known?.cursor, hash: known?.hash }]) {
+      const answer = await poll(shop, { 'orders/1': position })
+      expect(ofType(answer.messages, 'event')).toMatchObject([{ event: 'snapshot', data: { id: 1, version: 2 } }])
+    }
+  })
+
   it('tells a reader whose answer was overtaken by a change that nobody listened to (R8)', async () => {
     shop = await openShop()
     const before = await read('/api/orders/1')
