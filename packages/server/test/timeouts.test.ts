@@ -44,17 +44,17 @@ async function poll(origin: string): Promise<Response> {
 
 describe('beside the time-outs of the application', () => {
   it('stay heartbeats and holds below connectionTimeout, and clients are told (R12, R25, F18)', async () => {
-    const { origin, warnings } = await listen({ connectionTimeout: 1_200 })
+    const { origin, warnings } = await listen({ connectionTimeout: 2_400 })
     const stream = await Stream.open(`${origin}/crossfade/sse`, { body: { topics: { 'ticks/a': {} } } })
     const [held, polled] = await Promise.all([hold(origin), poll(origin)])
-    expect([held.status, held.headers.get('preference-applied')]).toEqual([304, 'wait=0'])
+    expect([held.status, held.headers.get('preference-applied')]).toEqual([304, 'wait=1'])
     expect(await polled.json()).toMatchObject({ messages: [] })
-    expect(ofType(stream.messages, 'hello')[0]).toMatchObject({ heartbeat: 600 })
-    await expect.poll(() => ofType(stream.messages, 'heartbeat').length, { timeout: 10_000 }).toBe(4)
+    expect(ofType(stream.messages, 'hello')[0]).toMatchObject({ heartbeat: 1200 })
+    await expect.poll(() => ofType(stream.messages, 'heartbeat').length, { timeout: 10_000 }).toBe(3)
     await app.crossfade.publish('ticks/a', 'tick', 1)
     await expect.poll(() => ofType(stream.messages, 'event').length).toBe(1)
     stream.close()
-    expect(warnings).toEqual([expect.stringContaining('heartbeatMs is 600 in place of 15000')])
+    expect(warnings).toEqual([expect.stringContaining('heartbeatMs is 1200 in place of 15000')])
   })
 
   it('do they so where the time-out is set on the server itself, after the plugin', async () => {

@@ -17,7 +17,7 @@ const tellUpgrades = (): void => {}
  * another @fastify/websocket would answer ours as well. So ours are taken out before the listeners are called.
  */
 export class Upgrades {
-  readonly #server: Server
+  readonly #server: UpgradingServer
   readonly #isOurs: (path: string) => boolean
   /** Stands for the server to @fastify/websocket (its documented option `server`), and sees our upgrades only. */
   readonly #gate = new EventEmitter()
@@ -42,8 +42,13 @@ export class Upgrades {
       event[0] === 'upgrade' ? this.#take(event as UpgradeEvent, emit) : emit(...event)
     server.emit = take as typeof emit
     server.on('upgrade', tellUpgrades)
+    const decide = server.shouldUpgradeCallback
+    if (decide !== undefined)
+      server.shouldUpgradeCallback = (request) =>
+        this.#isOurs(request.url ?? '') ? isWebSocket(request) : this.#hasOthers() && decide.call(server, request)
     this.#giveBack = () => {
       if (server.emit === take) server.emit = emit
+      if (decide !== undefined) server.shouldUpgradeCallback = decide
       server.off('upgrade', tellUpgrades)
     }
   }
@@ -84,20 +89,33 @@ export class Upgrades {
     this.#giveBack()
   }
 
+  /** Whether somebody of the application listens to upgrades. */
+  #hasOthers(): boolean {
+    return this.#server.listeners('upgrade').some((listener) => listener !== tellUpgrades)
+  }
+
   #take(event: UpgradeEvent, emit: Server['emit']): boolean {
     const [, request, socket] = event
     const isOurs = this.#isOurs(request.url ?? '')
-    if (isOurs && request.headers.upgrade?.toLowerCase() === 'websocket') {
+    if (isOurs && isWebSocket(request)) {
       this.#requests.add(request)
       this.#sockets.add(socket)
       socket.once('close', () => this.#sockets.delete(socket))
       return this.#gate.emit(...event)
     }
-    const others = this.#server.listeners('upgrade').some((listener) => listener !== tellUpgrades)
-    if (!isOurs && others) return emit(...event)
+    if (!isOurs && this.#hasOthers()) return emit(...event)
     this.#plain.serve(...event)
     return true
   }
+}
+
+function isWebSocket({ headers }: IncomingMessage): boolean {
+  return headers.upgrade?.toLowerCase() === 'websocket'
+}
+
+/** Newer versions of Node ask before they take a request for an upgrade; older ones take all as soon as somebody listens. */
+interface UpgradingServer extends Server {
+  shouldUpgradeCallback?: (request: IncomingMessage) => boolean
 }
 
 type UpgradeEvent = ['upgrade', request: IncomingMessage, socket: Duplex, head: Buffer]
