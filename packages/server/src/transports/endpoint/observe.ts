@@ -29,10 +29,11 @@ export function hashesOfBody(topic: LiveTopic, cursor: string, body: string): Bo
   }
 }
 
-/** The hash of the body that a client has by its entity tag, as far as the topic knows the tag. */
+/** The hash of the body that a client has by its entity tag, as far as the topic knows the tag, and the tag is of that body alone. */
 export function hashOfTag(topic: LiveTopic, tag: unknown): string | undefined {
-  const isHeld = topic instanceof ValueTopic && topic.tags.some((held) => held === tag)
-  return isHeld ? topic.state.snapshot?.hash : undefined
+  if (!(topic instanceof ValueTopic) || typeof tag !== 'string') return undefined
+  const isExact = topic.address.definition.ignore.length === 0 || !tag.startsWith('W/')
+  return isExact && topic.tags.includes(tag) ? topic.state.snapshot?.hash : undefined
 }
 
 /** An answer that differs from a settled value at the same cursor: something changed that no rule told. The topic looks again (R8). */
