@@ -14,7 +14,7 @@ import {
 import type { FastifyInstance } from 'fastify'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { WebSocket } from 'ws'
-import { typecheck, writeExamples, type Examples } from './documents/examples.ts'
+import { typecheck, writeAllExamples, writeExamples, type Examples } from './documents/examples.ts'
 import { anchors, codeBlocks, codeSpans, localLinks, section, tableRows } from './documents/markdown.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -49,11 +49,6 @@ describe('the first example of README.md', () => {
     await examples.remove()
   })
 
-  test('typechecks, with all others of the page', async () => {
-    expect(examples.files).toEqual(['server.ts', 'page.ts', 'before.ts', 'feed.ts'])
-    expect(await typecheck(examples)).toBe('')
-  })
-
   test('runs: a change that the feed sees reaches the page by push', async () => {
     const load = (file: string): Promise<unknown> => import(/* @vite-ignore */ join(examples.folder, file))
     ;({ app } = (await load('server.ts')) as { app: FastifyInstance })
@@ -75,16 +70,23 @@ describe('the first example of README.md', () => {
   })
 })
 
-test.each([
-  ['the guide', ['migration-guide.md']],
-  ['the packages', under('packages', /README\.md$/)],
-])('the examples of %s typecheck', async (name, paths) => {
-  const examples = await writeExamples(name.replace(' ', '-'), paths.map(read).join('\n'))
-  try {
-    expect(await typecheck(examples)).toBe('')
-  } finally {
-    await examples.remove()
-  }
+describe('the examples of all documents', () => {
+  // What one document declares for a whole product would count for the others.
+  const declaring = documents.filter((path) => /^declare module /m.test(read(path)))
+  const others = documents.filter((path) => !declaring.includes(path))
+
+  test.each([['together', others] as const, ...declaring.map((path) => [path, [path]] as const)])(
+    'typecheck: %s',
+    async (name, paths) => {
+      const examples = await writeAllExamples(name, new Map(paths.map((path) => [path, read(path)])))
+      try {
+        expect(examples.files.length).toBeGreaterThan(0)
+        expect(await typecheck(examples)).toBe('')
+      } finally {
+        await examples.remove()
+      }
+    },
+  )
 })
 
 describe('the commands in the documents', () => {
@@ -214,6 +216,33 @@ describe('docs/errors.md', () => {
     expect(Object.fromEntries(rows.map(([code = '', name = '']) => [codeSpans(name)[0], Number(code)]))).toEqual(
       closeCodes,
     )
+  })
+})
+
+describe('docs/recipes/why-no-header.md', () => {
+  const page = read('docs/recipes/why-no-header.md')
+  const reasons = tableRows(page.split('No `Crossfade-Skipped` either?')[0] ?? '').flatMap(([cell = '']) =>
+    codeSpans(cell),
+  )
+  const sources = under('packages/server/src', /\.ts$/).map(read)
+  // As they begin: what follows is the request's own.
+  const inCode = sources.flatMap((source) => [
+    ...[...source.matchAll(/skipped: ['`](.+?)(?:\$\{|'(?=,| |\n)|`)/g)].map((match) => match[1] ?? ''),
+    ...[...source.matchAll(/'(This process stands by [^']+)'/g)].map((match) => match[1] ?? ''),
+  ])
+
+  test('has a row for each reason that an answer is no topic', () => {
+    expect(inCode.length).toBeGreaterThan(15)
+    const known = (reason: string): boolean => {
+      const begin = reason.replace(/["\s]+$/, '').slice(0, 50)
+      return reasons.some((span) => span.startsWith(begin))
+    }
+    expect(inCode.filter((reason) => !known(reason))).toEqual([])
+  })
+
+  test('names no reason that is gone', () => {
+    const begins = inCode.map((reason) => reason.replace(/["\s]+$/, '').slice(0, 50))
+    expect(reasons.filter((span) => !begins.some((begin) => span.startsWith(begin)))).toEqual([])
   })
 })
 

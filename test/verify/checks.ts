@@ -2,6 +2,7 @@ import { history } from './history.ts'
 import { mutants } from './mutants.ts'
 import { neighbours } from './neighbours.ts'
 import { nodes } from './nodes.ts'
+import { prisma } from './prisma.ts'
 import { rollingDeploy } from './rolling-deploy.ts'
 
 /** A check that is too long for CI. */
@@ -13,4 +14,4 @@ export interface Check {
   run(args: readonly string[]): Promise<number>
 }
 
-export const checks: readonly Check[] = [history, mutants, neighbours, nodes, rollingDeploy]
+export const checks: readonly Check[] = [history, mutants, neighbours, nodes, prisma, rollingDeploy]

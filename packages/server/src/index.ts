@@ -17,7 +17,7 @@ export type {
 } from './endpoints/definition.ts'
 export { log, value, type Misfit, type PatternParams } from './endpoints/declare.ts'
 export type { Authenticate } from './identity/authenticator.ts'
-export type { ClaimName, Claims, Headers, Principal } from './identity/principal.ts'
+export type { ClaimName, Claims, GivenPrincipal, Headers, Principal } from './identity/principal.ts'
 export type { Limits } from './limits.ts'
 export type { OperatorCheck } from './transports/operator.ts'
 export type { FeatureRollout, RolloutStore } from './rollout/rollout.ts'

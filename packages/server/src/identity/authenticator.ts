@@ -1,5 +1,5 @@
 import { CrossfadeError } from '@crossfade/protocol'
-import { identityOf, type Headers, type Identity, type Principal } from './principal.ts'
+import { identityOf, type GivenPrincipal, type Headers, type Identity, type Principal } from './principal.ts'
 import { requireUsable } from './usable-principal.ts'
 
 /**
@@ -7,7 +7,7 @@ import { requireUsable } from './usable-principal.ts'
  *
  * @throws CrossfadeError `unauthenticated` when there is a token and it is bad or expired.
  */
-export type Authenticate = (credentials: { headers: Headers }) => Principal | null | Promise<Principal | null>
+export type Authenticate = (credentials: { headers: Headers }) => GivenPrincipal | null | Promise<GivenPrincipal | null>
 
 /** Identifies clients on every transport by the application's own `authenticate`. */
 export class Authenticator {

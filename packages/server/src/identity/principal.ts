@@ -24,6 +24,14 @@ export type Principal = {
   readonly expiresAt?: number
 } & Claimed<Claims>
 
+/**
+ * A principal as `authenticate` may give it: where no {@link Claims} are declared any object with an id, so that an interface of the
+ * application, which has no index signature, is one.
+ */
+export type GivenPrincipal =
+  | Principal
+  | (keyof Claims extends never ? { readonly id: string; readonly expiresAt?: number } : never)
+
 /** Names of what a principal has; any name, where {@link Claims} are not declared. */
 export type ClaimName = NameOf<Claims>
 
