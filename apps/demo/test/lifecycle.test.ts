@@ -151,6 +151,7 @@ it('refuses data that another demo runs on, and leaves that one alone', async ()
 
 it.for([
   ['nonsense', /DATABASE_URL must look like postgres:\/\/.*got "nonsense"/],
+  ['mysql://me:secret@db/shop', /DATABASE_URL must look like postgres:\/\/[^"]*$/m],
   [
     'postgres://me:secret@127.0.0.1:1/shop',
     /DATABASE_URL \(127\.0\.0\.1:1\) says: .*ECONNREFUSED.*Check host and port/,
@@ -161,6 +162,7 @@ it.for([
   expect(await demo.exitCode(startMs)).toBe(1)
   expect(demo.output()).toMatch(says)
   expect(demo.output().match(/DATABASE_URL (must|\()/g)).toHaveLength(1)
+  expect(demo.output()).not.toContain('secret')
 })
 
 it('names the setting or right that a database lacks, and leaves it as it was', async () => {
@@ -174,6 +176,8 @@ it('names the setting or right that a database lacks, and leaves it as it was', 
       const demo = npmStart({ DATABASE_URL: url })
       started.push(demo)
       expect(await demo.exitCode(startMs)).toBe(1)
+      expect(demo.output()).toContain('Database postgres://plain@')
+      expect(demo.output()).not.toContain('plain:x@')
       return demo.output()
     }
     expect(await refusal()).toContain('The user plain may not replicate. Run ALTER ROLE plain REPLICATION')
