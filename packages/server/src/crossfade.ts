@@ -49,6 +49,8 @@ export interface CrossfadeParts {
   readonly rpc: RpcRegistry
   readonly access: Access
   readonly maxEventBytes: number
+  /** Called before something is said that clients are to hear. */
+  readonly saying: (method: 'publish' | 'invalidate') => void
 }
 
 /** Makes the decorator. */
@@ -70,12 +72,14 @@ export function crossfadeOf(parts: CrossfadeParts): Crossfade {
         )
       }
       const text = eventText(topic, data, parts.maxEventBytes)
+      parts.saying('publish')
       const appended = await hub.broker.append(topic, { kind: 'event', event, data: text, at: Date.now(), ...options })
       return appended === null ? null : formatCursor(appended.epoch, appended.offset)
     },
     invalidate(topic) {
       const resolved = registry.resolve(assertTopic(topic))
       if (resolved === null) return
+      parts.saying('invalidate')
       for (const live of hub.matching(resolved.definition, resolved.params))
         if (live instanceof ValueTopic) live.invalidate()
     },

@@ -8,6 +8,7 @@ import { decorateRequests } from './endpoints/run-kind.ts'
 import { TopicRegistry } from './endpoints/registry.ts'
 import { FeedLifecycle } from './feed/feed-lifecycle.ts'
 import { followGate } from './feed/follow-gate.ts'
+import { unheardCalls } from './feed/unheard-calls.ts'
 import { watchedTables } from './feed/watched-tables.ts'
 import { resolveOptions, type CrossfadeOptions, type ResolvedOptions } from './options.ts'
 import { spreadOf } from './rollout/spread.ts'
@@ -42,7 +43,9 @@ async function plugin(app: FastifyInstance, given: CrossfadeOptions): Promise<vo
 
   const feed = feedLifecycle(app, options, context, router)
 
-  app.decorate('crossfade', crossfadeOf({ hub, registry, rollout, rpc, access, maxEventBytes: limits.maxEventBytes }))
+  const saying = options.broker === undefined ? unheardCalls(gate, (message) => app.log.warn(message)) : (): void => {}
+  const { maxEventBytes } = limits
+  app.decorate('crossfade', crossfadeOf({ hub, registry, rollout, rpc, access, maxEventBytes, saying }))
   decorateRequests(app, context.runner)
   const upgrades = new Upgrades(app.server, (url) => isUnder(context.base, url))
   const answers = new OpenAnswers()

@@ -182,6 +182,21 @@ describe('a process that stands by for another (D18, R62)', () => {
     expect(ofType((await poll(product, { 'orders/1': {} }, { wait: 20_000 })).messages, 'error')).toHaveLength(1)
   })
 
+  it('tells that nobody hears what is published there, once (D18)', async () => {
+    const feed = new StateFeed()
+    feed.isHeld = true
+    const lines: string[] = []
+    const app = Fastify({ logger: { level: 'warn', stream: { write: (line: string) => void lines.push(line) } } })
+    await app.register(crossfade, { feed })
+    app.crossfade.log('ticks/:symbol', { public: true })
+    await app.ready()
+    const publish = (): Promise<unknown> => app.crossfade.publish('ticks/x', 'tick', 1)
+    await publish()
+    await publish()
+    expect(lines.filter((line) => line.includes('publish() was called on a process that stands by'))).toHaveLength(1)
+    await app.close()
+  })
+
   it('pushes when it has taken over, and its rollouts are news', async () => {
     const { feed, product } = await standby()
     const bootedAt = product.app.crossfade.rollout.get('order-page').version

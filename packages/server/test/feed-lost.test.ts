@@ -50,11 +50,15 @@ describe('a feed that loses its source', () => {
   })
 
   it('stays silent where it only stood by: another process may still have the source', async () => {
-    const { feed, states } = await started()
+    const { feed, states, lifecycle } = await started()
     feed.become('standby')
     feed.become('reconnecting')
     vi.advanceTimersByTime(60_000)
     expect(states).toEqual(['open', 'standby'])
+    // Who runs it is told all the same.
+    expect(lifecycle.isWell).toBe(false)
+    feed.become('standby')
+    expect(lifecycle.isWell).toBe(true)
   })
 
   it('closes the gate when it gives up for good', async () => {

@@ -20,7 +20,7 @@ import { StreamSession } from './stream-session.ts'
  * again for ever. A table that is dropped, renamed or loses a column while it is followed is reported in `status().lastError` and to the
  * logger; the others go on.
  *
- * One process at a time follows a slot. Others stand by if `start` lets them, and look twice a second whether it is free; the running
+ * One process at a time follows a slot. Others stand by if `start` lets them, and look four times a second whether it is free; the running
  * one's publication and slot are not touched before.
  *
  * @returns a feed whose `start` rejects with a CrossfadeError that names what to change: `feed_unavailable`, `feed_not_logical`,

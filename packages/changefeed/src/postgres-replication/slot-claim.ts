@@ -6,7 +6,7 @@ import type { Client } from 'pg'
 const lockClass = 0x63_66_73_6c
 /** How often a feed looks whether the slot is free, ms. */
 const lookMs = 200
-const standbyLookMs = 500
+const standbyLookMs = 250
 
 /** How a feed waits for its slot. */
 export interface ClaimOptions {

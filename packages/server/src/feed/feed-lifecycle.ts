@@ -75,7 +75,14 @@ export class FeedLifecycle {
     this.#stopping.abort()
     this.#forget?.()
     if (this.#grace !== null) clearTimeout(this.#grace)
-    return (this.#stopped ??= this.#ports.feed.stop())
+    const { feed, log } = this.#ports
+    this.#stopped ??= feed.stop().catch((error: unknown) => log.error(error, 'crossfade: the feed did not stop'))
+    return this.#stopped
+  }
+
+  /** Whether the feed follows its source, stands by, or has not been heard of yet. */
+  get isWell(): boolean {
+    return this.#failures.reason === null
   }
 
   health(): FeedHealth {
@@ -192,15 +199,15 @@ export class FeedLifecycle {
     gate.become('standby')
   }
 
-  /** Changes are late, not lost. A process that stands by is not the one to say so. */
+  /** Changes are late, not lost. */
   #lost(): void {
-    if (this.#ports.gate.state !== 'open') return
     this.#grace ??= setTimeout(() => this.#close('The feed has lost its source', 'tried again'), reconnectGraceMs)
   }
 
   #close(what: string, outlook: Outlook): void {
     const { feed, gate } = this.#ports
     this.#failures.failed(new Error(`${what}: ${feed.status?.().lastError ?? 'it gives no reason'}`), outlook)
-    gate.become('off')
+    // Where another process had the source it may still have it: then it is not for this one to say that there is no push.
+    if (gate.state !== 'standby') gate.become('off')
   }
 }

@@ -30,7 +30,7 @@ export function registerHealth(
     const isForOperator = (await isOperator?.(request)) === true
     const details = isForOperator ? { lastError, failedStarts } : {}
     return reply.header('cache-control', 'no-store').send({
-      ok: gate.state !== 'off',
+      ok: gate.state !== 'off' && feed?.isWell !== false,
       push: gate.state,
       connections: connections.size,
       topics: hub.size,
