@@ -67,7 +67,7 @@ async function plugin(app: FastifyInstance, given: CrossfadeOptions): Promise<vo
   // Who stands by takes over while the last clients leave.
   app.addHook('preClose', async () => {
     explainClosing(app.server, (url) => isUnder(context.base, url))
-    await Promise.all([drain(context, [answers, upgrades]), feed?.stop()])
+    await Promise.all([drain(context, { answers, upgrades }), feed?.stop()])
   })
   app.addHook('onClose', async () => {
     await feed?.stop()

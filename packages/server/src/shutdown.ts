@@ -1,19 +1,22 @@
 import { closeCodes } from '@crossfade/protocol'
 import { spreadOf } from './rollout/spread.ts'
 import type { TransportContext } from './transports/context.ts'
+import type { OpenAnswers } from './transports/open-answers.ts'
+import type { Upgrades } from './transports/upgrades.ts'
 
 const drainMs = 5_000
 
-/** Something of ours that a client may keep open. */
+/** What clients may keep open of ours. */
 interface Open {
-  destroyAll(): void
+  readonly answers: OpenAnswers
+  readonly upgrades: Upgrades
 }
 
 /**
- * Says `bye` to every connection and gives them a moment to read it; what does not go is closed. What the application has open is its own to
- * end (R10).
+ * Says `bye` to every connection and gives them a moment to read it, and calls a moment to be answered; what does not go is closed. What the
+ * application has open is its own to end (R10).
  */
-export async function drain(context: TransportContext, open: readonly Open[]): Promise<void> {
+export async function drain(context: TransportContext, { answers, upgrades }: Open): Promise<void> {
   const { connections } = context
   connections.isDraining = true
   connections.endAll(
@@ -22,8 +25,10 @@ export async function drain(context: TransportContext, open: readonly Open[]): P
     spreadOf(connections.size),
   )
   const until = performance.now() + drainMs
-  while (connections.size > 0 && performance.now() < until) await new Promise((resolve) => setTimeout(resolve, 20))
-  for (const kind of open) kind.destroyAll()
+  while (connections.size + answers.size > 0 && performance.now() < until)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  answers.destroyAll()
+  upgrades.destroyAll()
 }
 
 /** Ends every timer and forgets every topic. A broker that the application made is the application's to close. */

@@ -36,3 +36,37 @@ it('answers what it holds at once, so that nobody is cut off and nothing waits (
   for (const { answer } of held) expect((await answer).status).toBe(304)
   await closed
 })
+
+it('lets a call that runs give its answer, and waits not for ever for a request that never ends (D7, D8, R34)', async () => {
+  const app = Fastify()
+  await app.register(crossfade)
+  let answer: (value: string) => void = () => {}
+  const running = new Promise<string>((resolve) => (answer = resolve))
+  const began = new Promise<void>((resolve) => {
+    app.crossfade.rpc('slow', {}, () => {
+      resolve()
+      return running
+    })
+  })
+  const origin = await app.listen({ host: '127.0.0.1', port: 0 })
+  const { hostname, port } = new URL(origin)
+  const endless = connect(Number(port), hostname)
+  endless.on('error', () => {})
+  endless.write(
+    'POST /crossfade/poll HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{',
+  )
+  const call = fetch(`${origin}/crossfade/rpc/slow`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', 'idempotency-key': 'k'.repeat(24) },
+    body: '{}',
+  })
+  await began
+  const closed = app.close()
+  const gone = once(endless, 'close')
+  // The server has stopped to listen for others by then.
+  await expect.poll(() => fetch(`${origin}/crossfade/probe`).then(({ status }) => status)).toBe(503)
+  answer('done')
+  expect(await (await call).json()).toEqual({ result: 'done' })
+  await gone
+  await closed
+}, 15_000)

@@ -9,6 +9,10 @@ export class OpenAnswers {
     answer.once('close', () => this.#answers.delete(answer))
   }
 
+  get size(): number {
+    return this.#answers.size
+  }
+
   destroyAll(): void {
     for (const answer of this.#answers) answer.destroy()
   }
