@@ -194,7 +194,7 @@ describe('rate-limits-and-hooks.md', () => {
 })
 
 describe('sessions.md', () => {
-  test('loads and checks leave a rolling session as it is, the page itself prolongs it (D15)', async () => {
+  test('loads, checks and sockets leave a rolling session as it is; the page itself and its polls prolong it (D15)', async () => {
     const { app, shop, origin } = await serve('sessions', 'sessions.ts')
     const { folder } = written.at(-1) as Examples
     const { store } = (await import(
@@ -215,6 +215,10 @@ describe('sessions.md', () => {
     expect(await next).toMatchObject({ items: ['Grinder', 'Tamper'] })
     await app.crossfade.revoke('7')
     expect(saves()).toBe(before + 1)
+
+    const poll = { method: 'POST', url: '/crossfade/poll', payload: { topics: { 'my-orders/42': {} } } } as const
+    expect((await app.inject({ ...poll, headers: { cookie } })).statusCode).toBe(200)
+    expect(saves()).toBe(before + 2)
   })
 })
 

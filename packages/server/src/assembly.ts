@@ -20,6 +20,7 @@ import { limitsOf } from './limits.ts'
 import type { ResolvedOptions } from './options.ts'
 import { PushGate } from './feed/push-gate.ts'
 import { RolloutStore } from './rollout/rollout.ts'
+import { errorLog } from './server-log.ts'
 import { spreadOf } from './rollout/spread.ts'
 import { RpcRegistry } from './rpc/rpc-registry.ts'
 import { Hub } from './topics/hub.ts'
@@ -39,11 +40,12 @@ export function assemble(
   const runner = new EndpointRunner(app, options.loadTimeoutMs)
   const runLog = new RunLog(app.log)
   const diagnosis = new RunDiagnosis(runner, app.log)
-  const report = (error: unknown, context: string): void => app.log.error(error, `crossfade: ${context} failed`)
+  const errors = errorLog(app)
+  const report = (error: unknown, context: string): void => errors.error(error, `crossfade: ${context} failed`)
   const skips = new Skips(
     {
       warn: (message) => app.log.warn(`crossfade: ${message}`),
-      error: (message) => app.log.error(`crossfade: ${message}`),
+      error: (message) => errors.error({}, `crossfade: ${message}`),
     },
     options.diagnostics,
   )
@@ -83,7 +85,8 @@ export function assemble(
       },
       sharingEnded: (address) => {
         const { definition, name } = address
-        app.log.error(
+        errors.error(
+          {},
           `crossfade: the topic "${name}" is not shared any more: ${definition.url} gives different answers to those who should share one. Correct its audience, its group or its vary; if a field differs each time, such as a time, list it under ignore.`,
         )
         access.endAll(address, 'forbidden', `The topic "${name}" is not shared any more. Read its endpoint.`)

@@ -6,12 +6,14 @@ import { crossfadeOf, type Crossfade } from './crossfade.ts'
 import type { RouteOptions as TopicRouteOptions } from './endpoints/definition.ts'
 import { decorateRequests } from './endpoints/run-kind.ts'
 import { TopicRegistry } from './endpoints/registry.ts'
+import type { FeedLog } from './feed/feed-failure-log.ts'
 import { FeedLifecycle } from './feed/feed-lifecycle.ts'
 import { followGate } from './feed/follow-gate.ts'
 import { unheardCalls } from './feed/unheard-calls.ts'
 import { watchedTables } from './feed/watched-tables.ts'
 import { resolveOptions, type CrossfadeOptions, type ResolvedOptions } from './options.ts'
 import { spreadOf } from './rollout/spread.ts'
+import { errorLog } from './server-log.ts'
 import { stageMessage } from './rollout/stage-messages.ts'
 import { dispose, drain } from './shutdown.ts'
 import { installStartChecks } from './start-checks.ts'
@@ -85,7 +87,12 @@ function feedLifecycle(
   if (feed === undefined) return null
   const sink = (batch: ChangeBatch): Promise<void> => router.handle(batch)
   const pluginTimeoutMs = app.initialConfig.pluginTimeout ?? 10_000
-  return new FeedLifecycle({ feed, gate, log: app.log, sink, failure: feedFailure, pluginTimeoutMs })
+  const log: FeedLog = {
+    info: (message) => app.log.info(message),
+    warn: (message) => app.log.warn(message),
+    error: (details, message) => errorLog(app).error(details, message),
+  }
+  return new FeedLifecycle({ feed, gate, log, sink, failure: feedFailure, pluginTimeoutMs })
 }
 
 /** The Crossfade plugin for Fastify 5. Register it before the routes that it wraps. */

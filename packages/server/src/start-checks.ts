@@ -6,6 +6,7 @@ import { paramsProblem } from './endpoints/params-names.ts'
 import type { TopicRegistry } from './endpoints/registry.ts'
 import { brokenRule, coarseRule } from './endpoints/rule-parameters.ts'
 import type { CrossfadeOptions } from './options.ts'
+import { errorLog } from './server-log.ts'
 
 const missed =
   'was declared before the plugin had loaded, or outside of the context in which it is registered, and is not wrapped. Write "await app.register(crossfade, …)" before the routes, in their context or in one around it.'
@@ -80,6 +81,6 @@ function tellAtFirstRequest(app: FastifyInstance): void {
     const route = `${String(method)} ${url}`
     if (told.has(route)) return
     told.add(route)
-    app.log.error(`crossfade: The config.crossfade of ${route} ${missed}`)
+    errorLog(app).error({}, `crossfade: The config.crossfade of ${route} ${missed}`)
   })
 }
