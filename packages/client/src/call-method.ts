@@ -1,10 +1,12 @@
-import { CrossfadeError, paths, type Response as CallAnswer } from '@crossfade/protocol'
+import { CrossfadeError, paths, type ErrorCode, type Response as CallAnswer } from '@crossfade/protocol'
 import { backoffMs } from './backoff.ts'
 import type { Environment } from './environment.ts'
 import type { Call } from './transports/transport.ts'
 import { jsonHeaders } from './transports/headers.ts'
 
 const tries = 3
+/** A call that came to one of these is made again: with a fresh token, later, or because nobody knows what came of it. */
+const repeated = new Set<ErrorCode>(['unauthenticated', 'overloaded', 'transport_failed'])
 
 /** What a call works with. */
 export interface CallPort {
@@ -16,9 +18,6 @@ export interface CallPort {
   send(call: Call): Promise<CallAnswer | null> | null
 }
 
-/** What came of one try: a result, an error, or no answer. */
-type Outcome = { readonly result: unknown } | { readonly error: CrossfadeError; readonly canRepeat: boolean }
-
 /**
  * Calls a method over the WebSocket that lives, else by `POST {base}/rpc/<method>`. A call whose answer was lost is repeated under the same key,
  * whichever way is open then: the server runs it once (R34).
@@ -28,24 +27,21 @@ type Outcome = { readonly result: unknown } | { readonly error: CrossfadeError; 
 export async function callMethod(port: CallPort, method: string, params: unknown): Promise<unknown> {
   const call: Call = { id: randomKey(), method, params: params ?? null }
   for (let attempt = 0; ; attempt++) {
-    const sent = port.send(call)
-    const outcome = sent === null ? await post(port, call, attempt > 0) : outcomeOf(method, await sent)
-    if ('result' in outcome) return outcome.result
-    if (!outcome.canRepeat || attempt + 1 >= tries) throw outcome.error
+    const answer = await (port.send(call) ?? post(port, call, attempt > 0))
+    if (answer !== null && answer.error === undefined) return answer.result
+    const { code, message } = answer?.error ?? {
+      code: 'transport_failed' as const,
+      message: `No answer to ${method} came. It may have run.`,
+    }
+    if (!repeated.has(code) || attempt + 1 >= tries) throw new CrossfadeError(code, message)
     await new Promise<void>((resolve) =>
       port.environment.setTimeout(resolve, backoffMs(attempt, port.environment.random)),
     )
   }
 }
 
-function outcomeOf(method: string, answer: CallAnswer | null): Outcome {
-  if (answer === null) return noAnswer(method)
-  if (answer.error === undefined) return { result: answer.result }
-  const { code, message } = answer.error
-  return { error: new CrossfadeError(code, message), canRepeat: code === 'overloaded' }
-}
-
-async function post(port: CallPort, { id, method, params }: Call, refresh: boolean): Promise<Outcome> {
+/** @returns `null` when no answer came. */
+async function post(port: CallPort, { id, method, params }: Call, refresh: boolean): Promise<CallAnswer | null> {
   const { environment, base } = port
   const token = await port.token(refresh)
   let response: Response
@@ -56,22 +52,13 @@ async function post(port: CallPort, { id, method, params }: Call, refresh: boole
       body: JSON.stringify(params),
     })
   } catch {
-    return noAnswer(method)
+    return null
   }
-  if (response.ok) return { result: ((await response.json()) as { result?: unknown }).result }
-  const problem = (await response.json().catch(() => ({}))) as { code?: CrossfadeError['code']; detail?: string }
-  const message = problem.detail ?? `The call of ${method} failed with ${response.status}.`
-  return {
-    error: new CrossfadeError(problem.code ?? 'server_error', message),
-    canRepeat: response.status === 401 || response.status >= 502,
-  }
-}
-
-function noAnswer(method: string): Outcome {
-  return {
-    error: new CrossfadeError('transport_failed', `No answer to ${method} came. It may have run.`),
-    canRepeat: true,
-  }
+  if (response.ok) return (await response.json()) as CallAnswer
+  const problem = (await response.json().catch(() => ({}))) as { code?: ErrorCode; detail?: string }
+  // Without a code it is not our server that answered, which says nothing of the call.
+  const { code = 'transport_failed', detail = `The call of ${method} failed with ${response.status}.` } = problem
+  return { type: 'response', id, error: { code, message: detail } }
 }
 
 function randomKey(): string {

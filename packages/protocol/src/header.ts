@@ -4,7 +4,6 @@ import type { TopicKind } from './messages.ts'
 import { defaultBase } from './names.ts'
 import { stages, type Stage } from './rollout.ts'
 import { formatDictionary, parseDictionary, Token, type DictionaryValue } from './structured-field.ts'
-import { assertTopic } from './topic.ts'
 
 /** What an endpoint says of itself in its `Crossfade` header (R10). */
 export interface EndpointHeader {
@@ -30,6 +29,8 @@ export interface EndpointHeader {
   kind?: TopicKind
 }
 
+// Whether a name is canonical is for the server to judge (R1); here it must only be one that can be said.
+const topicPattern = /^(?!(?:.*\/)?(?:\.|%2e){1,2}(?:\/|$))[^\p{Cc}]{1,255}$/iu
 const hashPattern = /^[0-9a-f]{16}$/
 // A path of this origin: `//host`, a backslash or a scheme would lead elsewhere, and the client's token with it.
 const basePattern = /^(?:\/[A-Za-z0-9\-._~!$&'()*+,;=:@%]+)*$/
@@ -74,57 +75,42 @@ export function parseHeader(text: string | null | undefined): EndpointHeader | n
 }
 
 function readMembers(members: ReadonlyMap<string, DictionaryValue>): EndpointHeader {
-  const cursor = string(members, 'cursor')
-  parseCursor(cursor)
-  return {
-    topic: assertTopic(string(members, 'topic')),
-    cursor,
-    ...(members.has('hash') ? { hash: matching(string(members, 'hash'), hashPattern) } : {}),
-    ...(members.has('feature') ? { feature: string(members, 'feature') } : {}),
-    stage: word(members, 'stage', stages),
-    percent: members.has('percent') ? whole(members, 'percent', 0, 100) : 100,
-    rest: members.has('rest') ? word(members, 'rest', stages) : 'off',
-    ...(members.has('version') ? { version: whole(members, 'version', 0) } : {}),
-    ...(members.has('every') ? { every: whole(members, 'every', 1) } : {}),
-    base: members.has('base') ? matching(string(members, 'base'), basePattern) : defaultBase,
-    ...(members.has('kind') ? { kind: word(members, 'kind', ['value', 'log'] as const) } : {}),
-    ...(members.has('for') ? { for: string(members, 'for') } : {}),
+  const text = (name: string, pattern?: RegExp): string => {
+    const value = members.get(name)
+    if (typeof value !== 'string' || pattern?.test(value) === false) throw wrong()
+    return value
   }
+  const word = <Word extends string>(name: string, words: readonly Word[]): Word => {
+    const value = members.get(name)
+    const known = value instanceof Token ? words.find((candidate) => candidate === value.text) : undefined
+    if (known === undefined) throw wrong()
+    return known
+  }
+  const whole = (name: string, min: number, max: number = Infinity): number => {
+    const value = members.get(name)
+    if (typeof value !== 'number' || value < min || value > max) throw wrong()
+    return value
+  }
+  const cursor = text('cursor')
+  parseCursor(cursor)
+  const header: EndpointHeader = {
+    topic: text('topic', topicPattern),
+    cursor,
+    stage: word('stage', stages),
+    percent: members.has('percent') ? whole('percent', 0, 100) : 100,
+    rest: members.has('rest') ? word('rest', stages) : 'off',
+    base: members.has('base') ? text('base', basePattern) : defaultBase,
+  }
+  if (members.has('hash')) header.hash = text('hash', hashPattern)
+  if (members.has('feature')) header.feature = text('feature')
+  if (members.has('version')) header.version = whole('version', 0)
+  if (members.has('every')) header.every = whole('every', 1)
+  if (members.has('kind')) header.kind = word('kind', ['value', 'log'] as const)
+  if (members.has('for')) header.for = text('for')
+  return header
 }
 
-function string(members: ReadonlyMap<string, DictionaryValue>, name: string): string {
-  const value = members.get(name)
-  if (typeof value !== 'string') throw wrong(name)
-  return value
-}
-
-function matching(text: string, pattern: RegExp): string {
-  if (!pattern.test(text)) throw wrong(text)
-  return text
-}
-
-function word<Word extends string>(
-  members: ReadonlyMap<string, DictionaryValue>,
-  name: string,
-  words: readonly Word[],
-): Word {
-  const value = members.get(name)
-  const known = value instanceof Token ? words.find((candidate) => candidate === value.text) : undefined
-  if (known === undefined) throw wrong(name)
-  return known
-}
-
-function whole(
-  members: ReadonlyMap<string, DictionaryValue>,
-  name: string,
-  min: number,
-  max: number = Infinity,
-): number {
-  const value = members.get(name)
-  if (typeof value !== 'number' || value < min || value > max) throw wrong(name)
-  return value
-}
-
-function wrong(what: string): CrossfadeError {
-  return new CrossfadeError('malformed', `The header's ${what} is not what it must be.`)
+/** Nobody reads it: `parseHeader` takes such a header as absent. */
+function wrong(): CrossfadeError {
+  return new CrossfadeError('malformed', 'The header is not well formed.')
 }

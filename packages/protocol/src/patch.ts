@@ -63,8 +63,7 @@ class Draft {
   }
 
   #copied(value: unknown, path: string): Container {
-    if (typeof value !== 'object' || value === null)
-      throw failed(`${path} leads into something that is neither an array nor an object.`)
+    if (typeof value !== 'object' || value === null) throw nowhere(path)
     if (this.#own.has(value)) return value as Container
     // Spreading defines own members, so that a member named __proto__ stays one.
     const copy = Array.isArray(value) ? [...(value as unknown[])] : { ...(value as Record<string, unknown>) }
@@ -75,8 +74,7 @@ class Draft {
 
 function changeArray(array: unknown[], op: PatchOperation['op'], token: string, value: unknown, path: string): void {
   const index = op === 'add' && token === '-' ? array.length : indexOf(token, path)
-  if (index > array.length || (op !== 'add' && index === array.length))
-    throw failed(`${path} is behind the array's end.`)
+  if (index > array.length || (op !== 'add' && index === array.length)) throw nowhere(path)
   if (op === 'replace') array[index] = value
   else if (op === 'remove') array.splice(index, 1)
   else array.splice(index, 0, value)
@@ -89,14 +87,14 @@ function changeObject(
   value: unknown,
   path: string,
 ): void {
-  if (op !== 'add' && !Object.hasOwn(object, name)) throw failed(`There is nothing at ${path}.`)
+  if (op !== 'add' && !Object.hasOwn(object, name)) throw nowhere(path)
   if (op === 'remove') delete object[name]
   else setMember(object, name, value)
 }
 
 function memberOf(parent: Container, token: string, path: string): unknown {
   const key = Array.isArray(parent) ? String(indexOf(token, path)) : token
-  if (!Object.hasOwn(parent, key)) throw failed(`There is nothing on the way to ${path}.`)
+  if (!Object.hasOwn(parent, key)) throw nowhere(path)
   return (parent as Record<string, unknown>)[key]
 }
 
@@ -108,7 +106,7 @@ function setMember(parent: Container, name: string, value: unknown): void {
 }
 
 function indexOf(token: string, path: string): number {
-  if (!arrayIndex.test(token)) throw failed(`${path} names no index of an array.`)
+  if (!arrayIndex.test(token)) throw nowhere(path)
   return Number(token)
 }
 
@@ -129,6 +127,10 @@ function checked(operation: unknown): PatchOperation {
     if (known && typeof path === 'string') return operation as PatchOperation
   }
   throw failed('An operation is add or replace with path and value, or remove with path.')
+}
+
+function nowhere(path: string): CrossfadeError {
+  return failed(`The path ${JSON.stringify(path)} leads nowhere in the value.`)
 }
 
 function failed(why: string): CrossfadeError {

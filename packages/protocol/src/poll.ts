@@ -53,17 +53,18 @@ export function parsePollRequest(body: unknown): PollRequest {
  * @throws CrossfadeError `malformed`: what answered was perhaps not our server.
  */
 export function parsePollAnswer(body: unknown): PollAnswer {
-  const { messages, topics, more } = objectOf(body, 'The answer') as {
-    messages?: unknown
-    topics?: unknown
-    more?: unknown
-  }
-  if (!Array.isArray(messages)) throw new CrossfadeError('malformed', '"messages" is not an array.')
-  const positions = Object.entries(objectOf(topics, '"topics"')).map(([name, entry]) => [
-    name,
-    answeredPosition(name, entry),
-  ])
+  const { messages, topics, more } = (body ?? {}) as { [field in keyof PollAnswer]?: unknown }
+  if (!Array.isArray(messages) || !isObject(topics)) throw notAnAnswer()
+  const positions = Object.entries(topics).map(([name, entry]) => {
+    const { cursor } = (entry ?? {}) as { cursor?: unknown }
+    if (typeof cursor !== 'string') throw notAnAnswer()
+    return [name, { cursor }]
+  })
   return { messages: messages.filter(isServerMessage), topics: Object.fromEntries(positions), more: more === true }
+}
+
+function notAnAnswer(): CrossfadeError {
+  return new CrossfadeError('malformed', 'This is not the answer to a poll: perhaps something else has answered.')
 }
 
 function parsePosition(name: string, entry: unknown): TopicPosition {
@@ -79,16 +80,11 @@ function parsePosition(name: string, entry: unknown): TopicPosition {
   }
 }
 
-function answeredPosition(name: string, entry: unknown): { cursor: string } {
-  const { cursor } = objectOf(entry, `The entry of ${JSON.stringify(name)}`) as { cursor?: unknown }
-  if (typeof cursor !== 'string')
-    throw new CrossfadeError('malformed', `The entry of ${JSON.stringify(name)} has no cursor.`)
-  return { cursor }
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function objectOf(value: unknown, what: string): object {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new CrossfadeError('malformed', `${what} is not a JSON object.`)
-  }
+  if (!isObject(value)) throw new CrossfadeError('malformed', `${what} is not a JSON object.`)
   return value
 }

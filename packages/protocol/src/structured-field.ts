@@ -30,7 +30,7 @@ const plain = /^[\x20-\x7e]*$/
  * @throws CrossfadeError `malformed` when the text is not one, or longer than 8 KiB.
  */
 export function parseDictionary(text: string): Map<string, DictionaryValue> {
-  if (text.length > maxChars) throw malformed('is longer than 8 KiB')
+  if (text.length > maxChars) throw malformed()
   return new DictionaryReader(text.replaceAll(/^ +| +$/g, '')).read()
 }
 
@@ -81,9 +81,9 @@ class DictionaryReader {
       this.#parameters()
       this.#take(space)
       if (this.#at === this.#text.length) break
-      if (!this.#skip(',')) throw malformed('has members without a comma')
+      if (!this.#skip(',')) throw malformed()
       this.#take(space)
-      if (this.#at === this.#text.length) throw malformed('ends with a comma')
+      if (this.#at === this.#text.length) throw malformed()
     }
     return members
   }
@@ -94,7 +94,7 @@ class DictionaryReader {
       if (this.#skip(' ')) continue
       this.#item()
       this.#parameters()
-      if (!' )'.includes(this.#text.charAt(this.#at) || '?')) throw malformed('has an inner list without spaces')
+      if (!' )'.includes(this.#text.charAt(this.#at) || '?')) throw malformed()
     }
     return null
   }
@@ -120,7 +120,7 @@ class DictionaryReader {
 
   #expect(pattern: RegExp): string {
     const match = this.#take(pattern)
-    if (match === null) throw malformed(`is not well formed at character ${this.#at}`)
+    if (match === null) throw malformed()
     return match[0]
   }
 
@@ -142,10 +142,11 @@ function decodeDisplay(text: string): string {
   try {
     return decodeURIComponent(text)
   } catch (cause) {
-    throw new CrossfadeError('malformed', 'A display string of the header is not UTF-8.', { cause })
+    throw malformed(cause)
   }
 }
 
-function malformed(why: string): CrossfadeError {
-  return new CrossfadeError('malformed', `The structured field ${why}.`)
+/** Nobody reads it: `parseHeader` takes such a field as absent. */
+function malformed(cause?: unknown): CrossfadeError {
+  return new CrossfadeError('malformed', 'The structured field is not well formed.', { cause })
 }

@@ -36,7 +36,8 @@ class WebSocketTransport implements Transport {
   #proved = false
   #pings = 0
   readonly #calls = new Map<string, (answer: Response | null) => void>()
-  #recentCalls: number[] = []
+  #callsSince = 0
+  #callCount = 0
   #bye: { code: number; retry: number | null } | null = null
   #over = false
 
@@ -70,10 +71,13 @@ class WebSocketTransport implements Transport {
   call(call: Call): Promise<Response | null> | null {
     const message = { type: 'request', ...call }
     const now = this.#port.environment.now()
-    this.#recentCalls = this.#recentCalls.filter((at) => at > now - 1_000)
-    if (!this.#proved || this.#over || this.#recentCalls.length >= callsPerSecond) return null
+    if (now - this.#callsSince > 1_000) {
+      this.#callsSince = now
+      this.#callCount = 0
+    }
+    if (!this.#proved || this.#over || this.#callCount >= callsPerSecond) return null
     if (JSON.stringify(message).length > maxCallChars) return null
-    this.#recentCalls.push(now)
+    this.#callCount += 1
     return new Promise((resolve) => {
       this.#calls.set(call.id, resolve)
       this.#send([message])

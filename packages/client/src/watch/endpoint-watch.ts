@@ -363,7 +363,7 @@ export class EndpointWatch<T> implements Watch {
 
 /** The hash in the tag that the server makes: it is the same for answers that differ only in fields that the route ignores. */
 function comparableHash(response: Response): string | undefined {
-  return /^W\/"([0-9a-f]{16})"$/.exec(response.headers.get('etag') ?? '')?.[1]
+  return response.headers.get('etag')?.match(/^W\/"([0-9a-f]{16})"$/)?.[1]
 }
 
 /** The body beside what the page reads; `undefined` when it is not JSON. */
