@@ -89,6 +89,43 @@ describe('what one client was granted', () => {
   })
 })
 
+describe('authorize', () => {
+  it('that does not answer is no permission, and keeps no other topic from being authorized (D13)', async () => {
+    let hangs = false
+    const options = { authenticate: () => ({ id: 'ann' }), loadTimeoutMs: 100, reauthorizeMs: 50, grantMs: 0 }
+    let asked = 0
+    await open({ ...options, maxReauthorizations: 1 }, () => {
+      app.crossfade.log('slow', { authorize: () => (hangs ? new Promise<boolean>(() => {}) : true) })
+      app.crossfade.log('quick', { authorize: () => (asked += 1) > 0 })
+    })
+    const ann = await Socket.greet(origin)
+    for (const topic of ['slow', 'quick']) {
+      subscribe(ann, topic)
+      await ann.next('subscribed')
+    }
+    hangs = true
+    const before = asked
+    await expect.poll(() => asked, { timeout: 10_000 }).toBeGreaterThan(before + 3)
+    expect(ofType(ann.messages, 'unsubscribed')).toEqual([])
+    const late = await Socket.greet(origin)
+    expect(await refusal(late, 'slow')).toBe('server_error')
+  }, 20_000)
+
+  it('is asked again on revocation by the text of an id that the application gives as a number (D10)', async () => {
+    let may = true
+    const authenticate = (): Principal => ({ id: 7 as unknown as string })
+    await open({ authenticate, reauthorizeMs: 1_000_000, grantMs: 1_000_000 }, () =>
+      app.crossfade.log('seven', { authorize: () => may }),
+    )
+    const socket = await Socket.greet(origin)
+    subscribe(socket, 'seven')
+    await socket.next('subscribed')
+    may = false
+    await app.crossfade.revoke('7')
+    expect(await socket.next('unsubscribed')).toMatchObject({ topic: 'seven', code: 'forbidden' })
+  })
+})
+
 describe('a topic that a group shares', () => {
   const versions = new Map<string, number>()
 

@@ -2,7 +2,7 @@ import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import type { ChangeRule } from '@crossfade/changefeed'
 import { hashValue, parseHeader } from '@crossfade/protocol'
 import { afterEach, describe, expect, it } from 'vitest'
-import crossfade, { type RouteOptions } from '../src/index.ts'
+import crossfade, { type Authenticate, type RouteOptions } from '../src/index.ts'
 import { HandFeed } from './shop.ts'
 import { Socket } from './socket.ts'
 
@@ -18,11 +18,16 @@ const rule: ChangeRule = {
 }
 
 /** Holds are short here: what is answered 304 without a run of the handler was held to their end. */
-async function open(options: Partial<RouteOptions>, handler: (reply: FastifyReply) => unknown): Promise<void> {
+async function open(
+  options: Partial<RouteOptions>,
+  handler: (reply: FastifyReply) => unknown,
+  maxHoldMs: number = 50,
+): Promise<void> {
   feed = new HandFeed()
   runs = 0
   app = Fastify({ forceCloseConnections: true })
-  await app.register(crossfade, { feed, limits: { maxHoldMs: 50 } })
+  const authenticate: Authenticate = ({ headers }) => (headers.authorization === undefined ? null : { id: 'ann' })
+  await app.register(crossfade, { feed, authenticate, limits: { maxHoldMs } })
   const definition = { topic: 'thing', audience: 'public' as const, on: [rule], ...options }
   app.get('/thing', { config: { crossfade: definition } }, async (_request, reply) => {
     runs += 1
@@ -68,14 +73,50 @@ describe('a long poll of an endpoint (R12)', () => {
     await hold((await get()).headers.etag)
     const { cursor = '', hash = '' } = parseHeader(String((await get()).headers['crossfade'])) ?? {}
     const before = runs
-    socket.send({ type: 'subscribe', id: 'a', topic: 'thing', cursor, hash }, { type: 'ping', n: 1 })
+    socket.send({ type: 'subscribe', id: 'a', topic: 'thing', cursor, hash })
     expect(await socket.next('subscribed')).toMatchObject({ recovered: true, cursor })
+    socket.send({ type: 'ping', n: 1 })
     await socket.next('heartbeat')
     expect(runs).toBe(before)
     version = 2
     await change()
     expect(await socket.next('event')).toMatchObject({ event: 'snapshot', data: { version: 2 } })
     socket.close()
+  })
+
+  it('is not held while the topic is stale, since nobody knows what has changed (R55)', async () => {
+    let version = 1
+    let failing = false
+    await open({}, (reply) => (failing && reply.request.crossfade !== null ? reply.code(503).send({}) : { version }))
+    const socket = await Socket.greet(await app.listen({ host: '127.0.0.1', port: 0 }))
+    socket.send({ type: 'subscribe', id: 'a', topic: 'thing' })
+    await socket.next('event')
+    const { etag } = (await get()).headers
+    await expectHeld(etag)
+    failing = true
+    await change()
+    await socket.next('stale')
+    version = 2
+    expect((await hold(etag)).json()).toEqual({ version: 2 })
+    socket.close()
+  })
+
+  it('that began before a revocation gives nothing that came after it (R14, D10)', async () => {
+    let version = 1
+    await open({ audience: 'principal' }, () => ({ version }), 60_000)
+    const authorization = 'Bearer ann'
+    const { etag } = (await get({ authorization })).headers
+    const held = get({ authorization, prefer: 'wait=60', 'if-none-match': String(etag) })
+    await expect
+      .poll(async () => (await app.inject('/crossfade/health')).json<{ connections: number }>().connections)
+      .toBe(1)
+    await app.crossfade.revoke('ann')
+    version = 2
+    await change()
+    const { statusCode, headers, body } = await held
+    expect({ statusCode, etag: headers.etag, body }).toEqual({ statusCode: 304, etag, body: '' })
+    expect(headers['crossfade']).toBeUndefined()
+    expect((await get({ authorization })).json()).toEqual({ version: 2 })
   })
 
   it("is held for the endpoint's own tag", async () => {

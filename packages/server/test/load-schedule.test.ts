@@ -108,6 +108,17 @@ describe('the load schedule', () => {
     expect(plan.settled).toBe(true)
   })
 
+  it('lets nobody wait who asked while a load ran that is to be left alone (D12)', async () => {
+    const { loads, schedule: plan } = schedule({ retryAfterMs: () => 600_000 })
+    plan.want()
+    const asked = plan.next().catch((error: Error) => error.message)
+    const caughtUp = plan.caughtUp()
+    await loads.end(new Error('busy'))
+    expect(await asked).toBe('busy')
+    await caughtUp
+    expect(loads.started.length).toBe(1)
+  })
+
   it('retries a failed load with backoff while it is needed, and is not settled until one succeeds (D12)', async () => {
     const { loads, schedule: plan } = schedule()
     plan.want()

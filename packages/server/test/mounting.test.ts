@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { request, type IncomingMessage } from 'node:http'
 import { connect as connectHttp2, type ClientHttp2Session, type IncomingHttpHeaders } from 'node:http2'
 import { connect as connectTls } from 'node:tls'
 import swagger from '@fastify/swagger'
@@ -30,6 +31,26 @@ async function follow(origin: string, path: string): Promise<{ base: string; top
   if (header === null) throw new Error(`no header on ${path}: ${answer.status}`)
   return { base: header.base, topic: header.topic }
 }
+
+describe('in two places', () => {
+  it('each has its own upgrades, and what is of neither stays plain (R10, D22)', async () => {
+    app = Fastify({ forceCloseConnections: true })
+    await app.register(product, { prefix: '/a' })
+    await app.register(product, { prefix: '/b' })
+    const origin = await app.listen({ host: '127.0.0.1', port: 0 })
+    for (const place of ['/a', '/b']) {
+      const { base, topic } = await follow(origin, `${place}/orders/7`)
+      const socket = await Socket.open(origin, { path: `${base}/ws` })
+      socket.send({ type: 'hello', protocol: 1 }, { type: 'subscribe', id: 'o', topic })
+      expect(await socket.next('event')).toMatchObject({ data: { id: '7' } })
+      socket.close()
+    }
+    const plain = request(`${origin}/a/orders/8`, { headers: { connection: 'upgrade', upgrade: 'h2c' } }).end()
+    const [answer] = (await once(plain, 'response')) as [IncomingMessage]
+    answer.resume()
+    expect(answer.statusCode).toBe(200)
+  })
+})
 
 describe('inside a prefix', () => {
   it.each([

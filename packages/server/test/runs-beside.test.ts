@@ -66,6 +66,18 @@ describe('beside @fastify/rate-limit (D15)', () => {
     20_000,
   )
 
+  it('refuses requests under {base} as too fast, for as long as it says (R40)', async () => {
+    await open({ max: 1, timeWindow: '1 minute' })
+    const request = { method: 'POST', url: '/crossfade/poll', payload: { topics: {} } } as const
+    expect((await app.inject(request)).statusCode).toBe(200)
+    const refused = await app.inject(request)
+    expect({ status: refused.statusCode, body: refused.json<unknown>() }).toMatchObject({
+      status: 429,
+      body: { code: 'too_fast' },
+    })
+    expect(Number(refused.headers['retry-after'])).toBeGreaterThan(1)
+  })
+
   it('that lets runs pass by request.crossfade limits no load, and limits clients as before', async () => {
     // The recipe of the documentation.
     await open({ max: 5, timeWindow: '1 minute', allowList: (request: FastifyRequest) => request.crossfade !== null })

@@ -2,7 +2,7 @@ import type { EndpointRunner } from '../endpoints/endpoint-runner.ts'
 import type { TopicAddress } from '../endpoints/topic-address.ts'
 import type { EndCode, Supervised } from '../delivery/subscriber.ts'
 import { hasExpired, type Identity } from '../identity/principal.ts'
-import { grantKey, Grants, isWithoutCredentials } from './grants.ts'
+import { grantKey, Grants, isWithoutCredentials, principalIdOf } from './grants.ts'
 import { askPermission, requireGranted, type Permission, type SharedValues } from './permission.ts'
 import { Turns } from './turns.ts'
 
@@ -141,15 +141,21 @@ export class Access {
    * Checks everything of a principal again, now. What was granted or is being asked for it counts no more, and nothing is sent
    * until the endpoint has answered. Resolves when each subscription was checked once.
    */
-  async revoke(principalId: string): Promise<void> {
+  async revoke(id: unknown): Promise<void> {
+    const principalId = String(id)
     this.#grants.revoke(principalId)
-    const watches = [...this.#watches.values()].filter((watch) => watch.identity.principal?.id === principalId)
+    const watches = [...this.#watches.values()].filter((watch) => principalIdOf(watch.identity) === principalId)
     for (const watch of watches) for (const subscriber of watch.subscribers) subscriber.suspend()
     const timer = setTimeout(() => {
       for (const watch of watches) for (const subscriber of watch.subscribers) subscriber.tellSuspended()
     }, tellSuspendedMs)
     await Promise.all(watches.map((watch) => this.#revocationChecks.run(() => this.#recheck(watch))))
     clearTimeout(timer)
+  }
+
+  /** Whether the principal was revoked after `since`, a {@link revocationSeq}: what the application found then counts no more. */
+  wasRevoked(identity: Identity, since: number): boolean {
+    return this.#grants.wasRevoked(identity, since)
   }
 
   /** Keeps checking a subscription, from before it joins; at once, when its credentials are new. */

@@ -48,8 +48,9 @@ export class Grants {
   }
 
   /** The principal was revoked lately. */
-  isRevoked({ principal }: Identity): boolean {
-    return principal !== null && this.#revoked.has(principal.id)
+  isRevoked(identity: Identity): boolean {
+    const principalId = principalIdOf(identity)
+    return principalId !== null && this.#revoked.has(principalId)
   }
 
   hasEverybody(address: TopicAddress): boolean {
@@ -63,10 +64,16 @@ export class Grants {
    * @returns false when the principal was revoked meanwhile: the answer proves nothing.
    */
   grant(address: TopicAddress, identity: Identity, since: number): boolean {
-    const principalId = identity.principal?.id ?? null
-    if (principalId !== null && (this.#revoked.get(principalId)?.seq ?? 0) > since) return false
-    this.#byCredentials.set(grantKey(address, identity), { principalId, until: performance.now() + this.#grantMs })
+    if (this.wasRevoked(identity, since)) return false
+    const until = performance.now() + this.#grantMs
+    this.#byCredentials.set(grantKey(address, identity), { principalId: principalIdOf(identity), until })
     return true
+  }
+
+  /** Whether the principal was revoked after `since`. */
+  wasRevoked(identity: Identity, since: number): boolean {
+    const principalId = principalIdOf(identity)
+    return principalId !== null && (this.#revoked.get(principalId)?.seq ?? 0) > since
   }
 
   /** The endpoint answered 2xx to no credentials at all. */
@@ -105,6 +112,12 @@ export class Grants {
     for (const [key, at] of this.#open) if (now - at > openMs) this.#open.delete(key)
     for (const [id, { at }] of this.#revoked) if (now - at > revocationMs) this.#revoked.delete(id)
   }
+}
+
+/** The id as text: an application may give the number that its database has, and revoke by its text. */
+export function principalIdOf({ principal }: Identity): string | null {
+  const id = principal?.id as string | number | undefined
+  return id === undefined ? null : String(id)
 }
 
 /** Names credentials and an answer together. */

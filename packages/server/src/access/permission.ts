@@ -43,9 +43,11 @@ export async function askPermission(
   ports: { readonly runner: EndpointRunner; readonly shared: SharedValues },
 ): Promise<Permission> {
   const { definition, params, name } = address
-  if (definition.authorize)
-    return authorized(() => definition.authorize?.({ principal: identity.principal, params, topic: name }))
-  const { shared } = ports
+  const { shared, runner } = ports
+  if (definition.authorize) {
+    const { authorize } = definition
+    return authorized(() => authorize({ principal: identity.principal, params, topic: name }), runner.timeoutMs)
+  }
   for (let looks = 1; looks <= maxLooks; looks++) {
     if (shared.isUnshared(address))
       return { kind: 'refused', status: 0, detail: `The topic "${name}" is not shared any more. Read its endpoint.` }
@@ -86,16 +88,25 @@ async function look(
   return comparison === undefined || comparison === 'same' ? { kind: 'granted' } : comparison
 }
 
-async function authorized(authorize: () => boolean | undefined | Promise<boolean | undefined>): Promise<Permission> {
+async function authorized(authorize: () => unknown, timeoutMs: number): Promise<Permission> {
+  const settled = new AbortController()
   try {
-    const allowed = await authorize()
+    const allowed = await Promise.race([authorize(), tooLate(timeoutMs, settled.signal)])
     return allowed === true ? { kind: 'granted' } : { kind: 'refused', status: 403, detail: 'authorize() said no.' }
   } catch (error) {
     if (error instanceof CrossfadeError && (error.code === 'forbidden' || error.code === 'unauthenticated'))
       return { kind: 'refused', status: error.code === 'forbidden' ? 403 : 401, detail: error.message }
     const detail = `authorize() failed: ${error instanceof Error ? error.message : String(error)}`
     return { kind: 'unknown', status: 0, reason: 'unverified', retryAfterMs: null, detail }
+  } finally {
+    settled.abort()
   }
+}
+
+/** It has as long as an endpoint has. */
+async function tooLate(timeoutMs: number, signal: AbortSignal): Promise<never> {
+  await pause(timeoutMs, undefined, { signal })
+  throw new Error(`it gave no answer within ${timeoutMs} ms.`)
 }
 
 /** @throws RunError when it is not granted. */

@@ -38,7 +38,8 @@ const nowhere = '0.0.0.0'
  */
 export class EndpointRunner {
   readonly #app: FastifyInstance
-  readonly #timeoutMs: number
+  /** How long an endpoint may take to answer a run, ms. */
+  readonly timeoutMs: number
   readonly #secret = randomBytes(18).toString('base64url')
   readonly #runs = new Map<string, Run>()
   readonly #requests = new WeakMap<object, Run>()
@@ -46,7 +47,7 @@ export class EndpointRunner {
 
   constructor(app: FastifyInstance, timeoutMs: number) {
     this.#app = app
-    this.#timeoutMs = timeoutMs
+    this.timeoutMs = timeoutMs
   }
 
   /** Asks a topic's endpoint as a client with these headers would. Never rejects: trouble is a verdict. */
@@ -58,7 +59,7 @@ export class EndpointRunner {
     try {
       const response = await this.#inject(url, address, as, id, options.ifNoneMatch)
       if (response === null)
-        return unknown(0, `The endpoint ${url} did not answer within ${this.#timeoutMs} ms.`, null, 'endpoint_timeout')
+        return unknown(0, `The endpoint ${url} did not answer within ${this.timeoutMs} ms.`, null, 'endpoint_timeout')
       return judge(response, url, run.topicKey === address.key, options.ifNoneMatch !== undefined)
     } catch (error) {
       return unknown(500, `The endpoint ${url} failed: ${error instanceof Error ? error.message : String(error)}`)
@@ -104,7 +105,7 @@ export class EndpointRunner {
       timer = setTimeout(() => {
         resolve(null)
         late.abort()
-      }, this.#timeoutMs)
+      }, this.timeoutMs)
     })
     const answer = this.#app.inject({
       method: 'GET',

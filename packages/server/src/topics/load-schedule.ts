@@ -164,8 +164,10 @@ export class LoadSchedule {
       const pauseMs = Math.min(this.#options.retryAfterMs(failure.error), retryAfterCapMs)
       this.#pause = pauseMs > 0 ? { error: failure.error, until: performance.now() + pauseMs } : null
     }
-    const due = this.#waiters.filter((waiter) => waiter.want <= target)
-    this.#waiters = this.#waiters.filter((waiter) => waiter.want > target)
+    // Who asked while it ran hears at once that the endpoint is to be left alone, as who asks from now on.
+    const isDue = ({ want }: Waiter): boolean => want <= target || this.#pause !== null
+    const due = this.#waiters.filter(isDue)
+    this.#waiters = this.#waiters.filter((waiter) => !isDue(waiter))
     for (const waiter of due) {
       if (failure === null) waiter.resolve()
       else waiter.reject(failure.error)

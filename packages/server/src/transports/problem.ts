@@ -15,6 +15,19 @@ const fastifyCodes: Readonly<Record<string, readonly [ErrorCode, string]>> = {
   FST_ERR_CTP_INVALID_JSON_BODY: ['malformed', notJson],
 }
 
+/** What the application's own hooks refuse under `{base}`, such as its rate limit or its login, in the same words. */
+const codesOfStatus: Readonly<Record<number, ErrorCode>> = {
+  401: 'unauthenticated',
+  403: 'forbidden',
+  408: 'overloaded',
+  413: 'too_large',
+  425: 'overloaded',
+  429: 'too_fast',
+  502: 'overloaded',
+  503: 'overloaded',
+  504: 'overloaded',
+}
+
 /** Answers an error as RFC 9457 `application/problem+json` with a `code` (PROTOCOL §6). */
 export function sendProblem(
   error: FastifyError | CrossfadeError,
@@ -23,8 +36,13 @@ export function sendProblem(
 ): FastifyReply {
   const [code, detail] = explain(error)
   const status = httpStatusOf(code)
-  if (status >= 500) request.log.error(error)
-  return reply.code(status).headers(problemHeaders(code)).send(problemText(code, detail))
+  // What is overloaded says so to each client, and not to the log each time.
+  if (status === 500) request.log.error(error)
+  const retryAfter = reply.getHeader('retry-after')
+  void reply.code(status).headers(problemHeaders(code))
+  // A hook of the application may have said for how long it wants to be left alone.
+  if (retryAfter !== undefined) void reply.header('retry-after', retryAfter)
+  return reply.send(problemText(code, detail))
 }
 
 export function problemHeaders(code: ErrorCode): Record<string, string> {
@@ -52,7 +70,9 @@ function explain(error: FastifyError | CrossfadeError): readonly [ErrorCode, str
   const known = fastifyCodes[error.code]
   if (known) return known
   if (error instanceof SyntaxError) return ['malformed', notJson]
-  if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500)
-    return ['malformed', error.message]
+  const { statusCode = 500 } = error
+  const code = codesOfStatus[statusCode]
+  if (code !== undefined) return [code, error.message]
+  if (statusCode >= 400 && statusCode < 500) return ['malformed', error.message]
   return ['server_error', 'The server failed. Try again later.']
 }

@@ -8,6 +8,8 @@ import { chooseSubprotocol } from './websocket.ts'
 
 /** Makes Node's parser tell an upgrade from a plain request. One for all, so that it is known from listeners of the application. */
 const tellUpgrades = (): void => {}
+/** Servers out of which upgrades are taken already, where the plugin is registered in two places. */
+const taken = new WeakSet<Server>()
 
 /**
  * The upgrades under `{base}`. All others go on as if this plugin was not there (R10): to whoever of the application listens, or, where nobody
@@ -26,6 +28,8 @@ export class Upgrades {
   readonly #requests = new WeakSet<IncomingMessage>()
   readonly #plain: PlainRequests
   #giveBack: () => void = () => {}
+  /** What is not ours may be that of the place where the plugin was registered before. */
+  #isSecond = false
 
   /** @param isOurs whether a path is under `{base}`. */
   constructor(server: Server, isOurs: (path: string) => boolean) {
@@ -37,6 +41,8 @@ export class Upgrades {
   /** Takes our upgrades out of the server's, from now on until {@link close}. */
   install(): void {
     const server = this.#server
+    this.#isSecond = taken.has(server)
+    taken.add(server)
     const emit = server.emit.bind(server)
     const take = (...event: [string, ...unknown[]]): boolean =>
       event[0] === 'upgrade' ? this.#take(event as UpgradeEvent, emit) : emit(...event)
@@ -89,9 +95,9 @@ export class Upgrades {
     this.#giveBack()
   }
 
-  /** Whether somebody of the application listens to upgrades. */
+  /** Whether somebody else takes upgrades: a listener of the application, or the plugin in another place. */
   #hasOthers(): boolean {
-    return this.#server.listeners('upgrade').some((listener) => listener !== tellUpgrades)
+    return this.#isSecond || this.#server.listeners('upgrade').some((listener) => listener !== tellUpgrades)
   }
 
   #take(event: UpgradeEvent, emit: Server['emit']): boolean {
