@@ -55,7 +55,7 @@ class Reader {
     }
     this.#client = createClient({
       origin,
-      environment: { WebSocket: Socket as never },
+      environment: { WebSocket: Socket },
       ...(token === undefined ? {} : { token: () => token }),
     })
     this.#client.subscribe(topic, {

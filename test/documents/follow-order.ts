@@ -34,7 +34,7 @@ export async function followOrder(
   const answer = await fetch(`${origin}/api/orders/42`)
   const values: unknown[] = [await answer.json()]
 
-  const client = createClient({ origin, environment: { WebSocket: WebSocket as never } })
+  const client = createClient({ origin, environment: { WebSocket } })
   const page = new EventEmitter()
   const first = once(page, 'value')
   client.subscribe('orders/42', { onValue: (value) => page.emit('value', value) })

@@ -19,7 +19,7 @@ export class Watcher {
     this.#client = createClient({
       origin: proxy.origin,
       transports: [...transports],
-      environment: { WebSocket: WebSocket as never },
+      environment: { WebSocket },
     })
     this.#client.on('status', (status) => {
       if (status.transport !== null && this.used.at(-1) !== status.transport) this.used.push(status.transport)

@@ -42,7 +42,7 @@ export class Page {
     this.name = `${transport}-${item}-${log}`
     this.item = item
     this.log = log
-    this.#client = createClient({ origin, transports: [transport], environment: { WebSocket: WebSocket as never } })
+    this.#client = createClient({ origin, transports: [transport], environment: { WebSocket } })
     // A read that fails is shown as an error by the page, as its own loop would have done; what counts is what it shows.
     const onError = (): void => {}
     this.#watches = [

@@ -21,8 +21,8 @@ export type Timer = ReturnType<typeof setTimeout>
 /** The part of a WebSocket that the client uses; browsers, Node 22 and the package `ws` have it. */
 export interface WebSocketLike {
   onopen: ((event: never) => void) | null
-  onmessage: ((event: { data: unknown }) => void) | null
-  onclose: ((event: { code: number; reason: string }) => void) | null
+  onmessage: ((event: never) => void) | null
+  onclose: ((event: never) => void) | null
   onerror: ((event: never) => void) | null
   send(data: string): void
   close(code?: number): void

@@ -38,7 +38,7 @@ async function open(transport: TransportName): Promise<void> {
   client = createClient({
     origin: proxy.origin,
     transports: [transport],
-    environment: { WebSocket: WebSocket as never },
+    environment: { WebSocket },
   })
   client.on('request', ({ url }) => {
     if (url.includes('/rpc/')) posts.push(url)

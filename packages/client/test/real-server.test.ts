@@ -51,7 +51,7 @@ function open(transports: readonly TransportName[]): Client {
   client = createClient({
     origin: proxy.origin,
     transports,
-    environment: { WebSocket: WebSocket as never },
+    environment: { WebSocket },
     timing: { proofMs: 2_000, shortPollMs: 100, pollSpacingMs: 50, climbMs: 300, maxClimbMs: 600 },
   })
   return client

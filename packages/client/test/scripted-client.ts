@@ -38,7 +38,7 @@ afterEach(async () => {
 
 /** A client of the server, with timing for tests. */
 export function open(options: Partial<ClientOptions> = {}): Client {
-  const environment = { WebSocket: WebSocket as never, ...options.environment }
+  const environment = { WebSocket, ...options.environment }
   const client = createClient({
     origin: server.origin,
     ...options,
