@@ -74,6 +74,32 @@ describe('watch() of a log at push', () => {
     expect(endpoint.shown).not.toContainEqual([1, 2, 6])
   })
 
+  it('does not take a read that began before the loss for the list after it (R4)', async () => {
+    const endpoint = await log({ append, keys })
+    await endpoint.clock.advance(1_000)
+    endpoint.isHeld = true
+    void endpoint.watch.refresh()
+    await settle()
+    endpoint.isHeld = false
+    await endpoint.tell({ type: 'reset', topic: 't', cursor: cursorOf(3), reason: 'trimmed', wait: 4_000 })
+    await endpoint.event(4, 6, '6')
+    await endpoint.release()
+    expect(endpoint.shown).not.toContainEqual([1, 2, 6])
+    endpoint.offset = 4
+    endpoint.write([1, 2, 3, 4, 5, 6])
+    await endpoint.clock.advance(4_000)
+    expect(endpoint.shown.at(-1)).toEqual([1, 2, 3, 4, 5, 6])
+  })
+
+  it('sends no request beside those of its loop where a gap is left and push is gone', async () => {
+    const endpoint = await log({ append, keys })
+    endpoint.status = 503
+    await endpoint.tell({ type: 'reset', topic: 't', cursor: cursorOf(3), reason: 'trimmed' })
+    endpoint.isLive = false
+    await endpoint.clock.advance(20_000)
+    expect(endpoint.times.filter((at) => at > 5_000)).toEqual([10_000, 15_000, 20_000])
+  })
+
   it('takes no list without a cursor for the newest while its subscription lives (R60, R62)', async () => {
     const endpoint = await log({ append, keys })
     await endpoint.event(1, 3, '3')

@@ -64,6 +64,8 @@ export class EndpointWatch<T> implements Watch {
   #waiting: EventMessage[] = []
   /** Events were lost: the list is read again before others are appended to it (R4). */
   #hasGap = false
+  /** How often events were lost: a read that began before says nothing of them. */
+  #gaps = 0
   #stopped = false
 
   constructor(
@@ -162,14 +164,16 @@ export class EndpointWatch<T> implements Watch {
 
   async #read(): Promise<void> {
     const epoch = this.#header === null ? null : this.#port.epochOf(this.#header.topic)
+    const gaps = this.#gaps
     try {
       const response = await this.#port.fetch(this.#url, this.#init())
-      if (!this.#stopped) await this.#answered(response, epoch)
+      if (!this.#stopped) await this.#answered(response, epoch, gaps)
     } catch (error) {
       if (!this.#stopped) this.#onError(error)
     }
-    if (this.#hasGap) this.#loop.readSoon(this.#options.every)
-    else for (const event of this.#waiting.splice(0)) this.#append(event)
+    // Where push does not carry the page its loop reads anyway.
+    if (this.#hasGap && this.#isCarried) this.#loop.readSoon(this.#options.every)
+    if (!this.#hasGap) for (const event of this.#waiting.splice(0)) this.#append(event)
   }
 
   /** At `off` the request is exactly that of the loop. Later its tag saves the body. */
@@ -181,13 +185,16 @@ export class EndpointWatch<T> implements Watch {
     return { headers }
   }
 
-  /** @param askedIn the epoch of the topic that the page had when it asked. */
-  async #answered(response: Response, askedIn: string | null): Promise<void> {
+  /**
+   * @param askedIn the epoch of the topic that the page had when it asked.
+   * @param gaps how often events had been lost by then.
+   */
+  async #answered(response: Response, askedIn: string | null, gaps: number): Promise<void> {
     this.#readAt = this.#port.now()
     const said = isVariant(this.#options.headers, response) ? null : parseHeader(response.headers.get(headerName))
     const header = this.#newest(said)
     if (response.status === 304) {
-      this.#closeGap(header)
+      this.#closeGap(header, gaps)
       if (header !== null) this.#learn(header)
       return
     }
@@ -203,7 +210,7 @@ export class EndpointWatch<T> implements Watch {
     }
     const known = this.#knownOf(header, body)
     const isOld = this.#isOld(header, known, askedIn)
-    this.#closeGap(header)
+    this.#closeGap(header, gaps)
     if (!isOld) {
       this.#etag = response.headers.get('etag')
       this.#show(response, header)
@@ -231,8 +238,8 @@ export class EndpointWatch<T> implements Watch {
   }
 
   /** Only a list with a cursor says which events are in it. */
-  #closeGap(header: EndpointHeader | null): void {
-    if (!this.#hasGap) return
+  #closeGap(header: EndpointHeader | null, gaps: number): void {
+    if (!this.#hasGap || gaps !== this.#gaps) return
     if (header === null && this.#isLive) this.#loop.readSoon(0)
     else this.#hasGap = false
   }
@@ -289,6 +296,8 @@ export class EndpointWatch<T> implements Watch {
   #subscribe(header: EndpointHeader, stage: Stage): Following {
     const isLog = header.kind === 'log'
     this.#hasGap = false
+    // They come again, from where the list ends.
+    this.#waiting = []
     if (isLog) this.#shadow?.clear()
     else this.#parity.begin(this.#comparable === null ? this.#known : { hash: this.#comparable })
     const cursor = isLog ? (this.#queue.cursor ?? header.cursor) : header.cursor
@@ -305,6 +314,7 @@ export class EndpointWatch<T> implements Watch {
       onReset: (_reason, waitMs) => {
         this.#shadow?.clear()
         this.#hasGap = isLog
+        this.#gaps += 1
         this.#readWithin(waitMs)
       },
       onEnd: (error) => {
