@@ -1,13 +1,18 @@
 import { EventEmitter, once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { ChangeFeed, ChangeRule, RowChange, WatchedTable } from '@crossfade/changefeed'
+import { postgresReplication } from '@crossfade/changefeed/postgres-replication'
 import { createClient, type Client } from '@crossfade/client'
-import type { FastifyInstance } from 'fastify'
+import crossfade, { value } from '@crossfade/server'
+import Fastify, { type FastifyInstance } from 'fastify'
 import { afterAll, afterEach, describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
+import { freshDatabase } from './database.ts'
 import { writeExamples, type Examples } from './documents/examples.ts'
+import { codeBlocks } from './documents/markdown.ts'
 
-// What each example of docs/recipes promises, run. Those of nginx.md are compiled only (documents.test.ts): there is no nginx in an npm package.
+// What each example of docs/recipes and docs/feeds.md promises, run. Those of nginx.md are compiled only (documents.test.ts): there is no nginx in an npm package.
 
 type Shop = typeof import('./documents/fixture/shop.ts')
 
@@ -33,10 +38,11 @@ async function serve(recipe: string, file: string): Promise<{ app: FastifyInstan
   return { app, shop, origin }
 }
 
+const read = (recipe: string): string => readFileSync(new URL(`../docs/recipes/${recipe}.md`, import.meta.url), 'utf8')
+
 async function write(recipe: string): Promise<Examples> {
-  const text = readFileSync(new URL(`../docs/recipes/${recipe}.md`, import.meta.url), 'utf8')
   // A module is loaded once for each path.
-  const examples = await writeExamples(`${recipe}-${written.length}`, text)
+  const examples = await writeExamples(`${recipe.replaceAll(/\W/g, '')}-${written.length}`, read(recipe))
   written.push(examples)
   return examples
 }
@@ -177,8 +183,6 @@ describe('rate-limits-and-hooks.md', () => {
     const { countVisits } = (await import(/* @vite-ignore */ join(folder, 'hooks.ts'))) as {
       countVisits: (app: FastifyInstance, visits: Map<string, number>) => void
     }
-    const { default: crossfade, value } = await import('@crossfade/server')
-    const { default: Fastify } = await import('fastify')
     const app = Fastify()
     open.push(() => app.close())
     const visits = new Map<string, number>()
@@ -219,6 +223,55 @@ describe('sessions.md', () => {
     const poll = { method: 'POST', url: '/crossfade/poll', payload: { topics: { 'my-orders/42': {} } } } as const
     expect((await app.inject({ ...poll, headers: { cookie } })).statusCode).toBe(200)
     expect(saves()).toBe(before + 2)
+  })
+})
+
+describe('feeds.md', () => {
+  test('the statements for rows that move let the feed start with the rules, and one rule asks for them', async () => {
+    const database = await freshDatabase()
+    open.push(() => database.drop())
+    const { folder } = await write('../feeds')
+    const { rules } = (await import(/* @vite-ignore */ join(folder, 'rules.ts'))) as {
+      rules: Record<string, { table: WatchedTable }[]>
+    }
+    await database.query('CREATE TABLE customers (id integer PRIMARY KEY, name text NOT NULL)')
+    await database.query('CREATE TABLE orders (id integer PRIMARY KEY, org_id text, customer_id integer)')
+    await database.query('CREATE TABLE items (id integer PRIMARY KEY, order_id integer NOT NULL, article text)')
+    const start = async (): Promise<void> => {
+      const feed = postgresReplication({ connectionString: database.url, slot: 'feeds_document' })
+      feed.watch?.(Object.values(rules).flatMap((list) => list.map(({ table }) => table)))
+      await feed.start(() => Promise.resolve())
+      await feed.stop()
+    }
+    await expect(start()).rejects.toMatchObject({ code: 'feed_replica_identity' })
+    const [block] = codeBlocks(read('../feeds')).filter(({ language }) => language === 'sql')
+    const [whole, byIndex] = (block?.code ?? '').split('\n\n')
+    await database.query(whole ?? '')
+    await start()
+    await database.query(byIndex ?? '')
+    await start()
+  })
+
+  test('a feed of your own moves a topic on', async () => {
+    const { folder } = await write('../feeds')
+    const { OwnFeed } = (await import(/* @vite-ignore */ join(folder, 'own-feed.ts'))) as {
+      OwnFeed: new () => ChangeFeed & { changed(changes: readonly RowChange[]): Promise<void> }
+    }
+    const { rules } = (await import(/* @vite-ignore */ join(folder, 'rules.ts'))) as { rules: { order: ChangeRule[] } }
+    const feed = new OwnFeed()
+    const app = Fastify({ forceCloseConnections: true })
+    open.push(() => app.close())
+    await app.register(crossfade, { feed })
+    let version = 1
+    const topic = { topic: 'orders/:id', audience: 'public', on: rules.order } as const
+    app.get('/api/orders/:id', { config: { crossfade: topic } }, () => ({ version }))
+    const origin = await app.listen({ host: '127.0.0.1', port: 0 })
+    const reader = new Reader(origin, 'orders/42')
+    expect(await reader.next()).toEqual({ version: 1 })
+    const next = reader.next()
+    version = 2
+    await feed.changed([{ table: 'public.orders', op: 'insert', before: null, after: { id: 42 } }])
+    expect(await next).toEqual({ version: 2 })
   })
 })
 
