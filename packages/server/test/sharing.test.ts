@@ -1,6 +1,6 @@
 import { setInterval as every } from 'node:timers/promises'
 import { CrossfadeError, parseHeader } from '@crossfade/protocol'
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { afterEach, describe, expect, it } from 'vitest'
 import crossfade, { type CrossfadeOptions } from '../src/index.ts'
 import { as, until } from './endpoints.ts'
@@ -13,6 +13,8 @@ let origin: string
 /** What was logged, by level. */
 let logged: { level: number; msg: string }[]
 let versions: Record<string, number>
+/** What the endpoint answers instead, if anything. */
+let instead: ((request: FastifyRequest, reply: FastifyReply) => unknown) | null
 const stop = new Set<() => void>()
 afterEach(async () => {
   for (const end of stop) end()
@@ -27,6 +29,7 @@ const tenantOf = (authorization: unknown): string => String(authorization).repla
 async function open(group: 'wrong' | 'right', options: CrossfadeOptions = {}): Promise<void> {
   logged = []
   versions = { a: 1, b: 1 }
+  instead = null
   const stream = { write: (line: string) => void logged.push(JSON.parse(line) as (typeof logged)[0]) }
   app = Fastify({ forceCloseConnections: true, logger: { level: 'warn', stream } })
   await app.register(crossfade, {
@@ -47,7 +50,9 @@ async function open(group: 'wrong' | 'right', options: CrossfadeOptions = {}): P
     audience: { group: (who: Record<string, unknown>) => String(who[claim]) },
     ignore: ['/at'],
   }
-  app.get('/board', { config: { crossfade: crossfadeOptions } }, async (request) => {
+  app.get('/board', { config: { crossfade: crossfadeOptions } }, async (request, reply) => {
+    const other = instead?.(request, reply)
+    if (other !== undefined) return other
     const tenant = tenantOf(request.headers.authorization)
     return { owner: `tenant ${tenant}`, version: versions[tenant], at: Math.random() }
   })
@@ -173,6 +178,37 @@ describe('a group that names two tenants alike (D16)', () => {
     expect(JSON.stringify(a.messages)).not.toContain('tenant b')
     expect(JSON.stringify(b.messages)).not.toContain('tenant a')
   })
+
+  it("lets nobody who was suspended go on with another's value because a request of its own is answered", async () => {
+    await open('wrong', { reauthorizeMs: 1_000_000, grantMs: 1_000_000 })
+    const a = await subscribed('a-1')
+    await a.next('event')
+    let loadsByOther = 0
+    instead = ({ crossfade: kind, headers }, reply) => {
+      if (kind !== null && tenantOf(headers.authorization) === 'a') return reply.code(503).send({})
+      if (kind === 'load') loadsByOther += 1
+      return undefined
+    }
+    await app.crossfade.revoke('a-1')
+    expect(await a.next('stale')).toMatchObject({ reason: 'unverified' })
+    // Nobody else listens: the value is read as the other's from now on, when its turn comes to be loaded.
+    const b = await subscribed('b-1')
+    await change('b')
+    await until(() => loadsByOther > 0)
+    for (let tries = 0; ofType(b.messages, 'event').length === 0 && tries < 10; tries++) {
+      b.send({ type: 'subscribe', id: `b${tries}`, topic: 'board' })
+      await until(() => ofType(b.messages, 'event').length > 0 || ofType(b.messages, 'error').length > tries)
+    }
+    expect(ofType(b.messages, 'event')[0]).toMatchObject({ data: { owner: 'tenant b' } })
+    expect((await app.inject({ url: '/board', headers: as('a-1') })).json()).toMatchObject({ owner: 'tenant a' })
+    a.send({ type: 'ping', n: 1 })
+    await a.next('heartbeat')
+    expect(JSON.stringify(a.messages)).not.toContain('tenant b')
+    instead = null
+    expect(await a.next('unsubscribed')).toMatchObject({ topic: 'board' })
+    expect(JSON.stringify(a.messages)).not.toContain('tenant b')
+    expect(JSON.stringify(b.messages)).not.toContain('tenant a')
+  })
 })
 
 describe('a group that is right', () => {
@@ -209,6 +245,35 @@ describe('a group that is right', () => {
     },
     40_000,
   )
+
+  it('is joined also while its value is another every few milliseconds: two who ask at the same time get the same', async () => {
+    await open('right')
+    instead = () => ({ version: Math.floor(performance.now() / 15) })
+    const a = await subscribed('a-1')
+    await a.next('event')
+    for (const user of [2, 3, 4]) {
+      const more = await subscribed(`a-${user}`)
+      await until(() => more.messages.some(({ type }) => type === 'subscribed' || type === 'error'))
+      expect(ofType(more.messages, 'error')).toEqual([])
+    }
+  })
+
+  it('is not found to differ by a change that went to and fro, and is told only later', async () => {
+    await open('right', { reauthorizeMs: 1_000_000 })
+    const a = await subscribed('a-1')
+    await a.next('event')
+    let reads = 0
+    instead = ({ crossfade: kind, headers }) => {
+      if (kind !== 'check' || headers.authorization !== 'Bearer a-2' || (reads += 1) > 2) return undefined
+      setTimeout(() => app.crossfade.invalidate('board'), 50)
+      return { owner: 'tenant a', version: 2 }
+    }
+    const more = await subscribed('a-2')
+    await more.next('subscribed')
+    expect(reads).toBe(3)
+    expect(ofType(a.messages, 'unsubscribed')).toEqual([])
+    expect(ends()).toEqual([])
+  })
 
   it('shows each tenant its own, and the checks of the one say nothing of the other', async () => {
     await open('right')

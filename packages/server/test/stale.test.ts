@@ -125,6 +125,23 @@ describe('a value that cannot be loaded (R55, D12)', () => {
     expect(versionsOf(late.messages, 'things/1')).toEqual([1])
   })
 
+  it('is told to who comes when the last who listened has left, with the last good value', async () => {
+    await open()
+    const first = await subscribed()
+    trouble = fails(503)
+    app.crossfade.invalidate('things/1')
+    await first.next('stale')
+    first.send({ type: 'unsubscribe', id: 'things/1' })
+    await first.next('unsubscribed')
+    // What was planned is tried once more, and then nothing for nobody.
+    const tried = loads.length
+    await until(() => loads.length > tried)
+    const late = await subscribed()
+    await late.next('stale')
+    expect(ofType(late.messages, 'error')).toEqual([])
+    expect(versionsOf(late.messages, 'things/1')).toEqual([1])
+  })
+
   it('is one warning for each route and status, and then counted, whatever its topics do', async () => {
     await open()
     const sockets = await Promise.all([1, 2, 3].map((id) => subscribed(`things/${id}`)))

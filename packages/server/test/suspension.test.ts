@@ -1,5 +1,6 @@
 import { parseCursor } from '@crossfade/protocol'
 import { afterEach, describe, expect, it } from 'vitest'
+import { memoryBroker, type Broker } from '../src/index.ts'
 import { Endpoints, until, versionsOf, type Handler } from './endpoints.ts'
 import { HandFeed, ofType } from './shop.ts'
 import type { Socket } from './socket.ts'
@@ -230,6 +231,42 @@ describe('a subscription whose principal was revoked, while its endpoint cannot 
     endpoints.trouble = null
     await until(() => heard(socket, 'news').includes('fresh'))
   })
+})
+
+it('a page of history that is being read when its principal is revoked is not sent (D10)', async () => {
+  const broker = memoryBroker()
+  let gate = Promise.resolve()
+  let reads = 0
+  const slow: Broker = {
+    open: (key, kind, listener) => broker.open(key, kind, listener),
+    append: (key, append) => broker.append(key, append),
+    read: async (key, after, maxBytes) => {
+      reads += 1
+      await gate
+      return broker.read(key, after, maxBytes)
+    },
+    reset: async (reason, logs) => broker.reset?.(reason, logs),
+  }
+  await open({ broker: slow })
+  const start = (await endpoints.poll('ann', { talk: {} })).topics['talk']?.cursor
+  await endpoints.change()
+  let pass = (): void => {}
+  gate = new Promise((resolve) => (pass = () => resolve()))
+  const socket = await endpoints.socket('ann', 'markers')
+  const before = reads
+  socket.send({ type: 'subscribe', id: 'talk', topic: 'talk', cursor: start })
+  await until(() => reads > before)
+  endpoints.trouble = busy
+  await endpoints.app.crossfade.revoke('ann')
+  pass()
+  await until(() => heard(socket, 'talk').includes('stale'))
+  await broker.append('markers', { kind: 'event', event: 'mark', data: 'null', at: Date.now() })
+  await until(() => versionsOf(socket.messages, 'markers').length === 1)
+  expect(heard(socket, 'talk')).toEqual(['subscribed', 'stale'])
+  endpoints.trouble = null
+  await until(() => heard(socket, 'talk').includes('fresh'))
+  expect(versionsOf(socket.messages, 'talk')).toEqual([2])
+  await broker.close?.()
 })
 
 describe('a slow reader that is revoked while it recovers (D10)', () => {
