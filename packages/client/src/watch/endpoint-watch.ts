@@ -193,8 +193,10 @@ export class EndpointWatch<T> implements Watch {
     this.#readAt = this.#port.now()
     const said = isVariant(this.#options.headers, response) ? null : parseHeader(response.headers.get(headerName))
     const header = this.#newest(said)
+    // Only a list with a cursor says which events are in it.
+    const closesGap = gaps === this.#gaps && (header !== null || !this.#isLive)
     if (response.status === 304) {
-      this.#closeGap(header, gaps)
+      if (closesGap) this.#hasGap = false
       if (header !== null) this.#learn(header)
       return
     }
@@ -210,7 +212,7 @@ export class EndpointWatch<T> implements Watch {
     }
     const known = this.#knownOf(header, body)
     const isOld = this.#isOld(header, known, askedIn)
-    this.#closeGap(header, gaps)
+    if (closesGap) this.#hasGap = false
     if (!isOld) {
       this.#etag = response.headers.get('etag')
       this.#show(response, header)
@@ -237,13 +239,6 @@ export class EndpointWatch<T> implements Watch {
     return known !== null && this.#port.rest(header.topic, { ...known, askedIn }, this.#following?.handlers ?? null)
   }
 
-  /** Only a list with a cursor says which events are in it. */
-  #closeGap(header: EndpointHeader | null, gaps: number): void {
-    if (!this.#hasGap || gaps !== this.#gaps) return
-    if (header === null && this.#isLive) this.#loop.readSoon(0)
-    else this.#hasGap = false
-  }
-
   #show(response: Response, header: EndpointHeader | null): void {
     this.#queue.show(response, {
       source: 'poll',
@@ -263,9 +258,11 @@ export class EndpointWatch<T> implements Watch {
    * subscription lives: another process may have answered, one that stands by (R60, R62).
    */
   #learn(header: EndpointHeader | null): void {
-    if (header !== null || this.#isLive) this.#promisedAt = this.#port.now()
-    this.#missingHeaders = header === null && !this.#isLive ? this.#missingHeaders + 1 : 0
-    const isOver = this.#port.now() - this.#promisedAt >= this.#port.timing.headerGraceMs
+    const now = this.#port.now()
+    const isPromised = header !== null || this.#isLive
+    if (isPromised) this.#promisedAt = now
+    this.#missingHeaders = isPromised ? 0 : this.#missingHeaders + 1
+    const isOver = now - this.#promisedAt >= this.#port.timing.headerGraceMs
     if (header !== null) {
       this.#header = header
       this.#port.baseIs(header.base)
