@@ -163,6 +163,39 @@ describe('checks of living subscriptions (R14)', () => {
     expect(endpoints.count('check /mine')).toBe(0)
   }, 20_000)
 
+  it('of an endpoint that hangs take one turn, and leave the others to endpoints that answer (R54, D14)', async () => {
+    await open({ reauthorizeMs: 50, grantMs: 0, maxReauthorizations: 2 })
+    for (let n = 0; n < 20; n++) await endpoints.socket(`user${n}`, 'mine')
+    const ann = await endpoints.socket('ann', 'talk')
+    endpoints.trouble = (request) =>
+      request.url === '/mine' ? new Promise(() => {}) : Promise.resolve({ version: endpoints.version })
+    const hung = endpoints.count('check /mine')
+    await until(() => endpoints.count('check /mine') > hung + 2)
+    const [mine, talk] = [endpoints.count('check /mine'), endpoints.count('check /talk')]
+    await until(() => endpoints.count('check /talk') > talk + 4)
+    // In their order it would be all twenty for each of the other.
+    expect(endpoints.count('check /mine') - mine).toBeLessThan(40)
+    expect(ofType(ann.messages, 'unsubscribed')).toEqual([])
+  }, 60_000)
+
+  it('of those who listen to a public topic are made once when its load is refused, and not at each try (D8)', async () => {
+    await open({ service: { headers: { authorization: 'Bearer service' } }, grantMs: 0 })
+    const ann = await endpoints.socket('ann', 'news')
+    let loads = 0
+    endpoints.trouble = (request, reply) => {
+      if (request.crossfade !== 'load') return { version: 1 }
+      loads += 1
+      return reply.code(403).send({})
+    }
+    endpoints.app.crossfade.invalidate('news')
+    await until(() => loads > 3)
+    await until(() => endpoints.count('check /news') > 0)
+    const checks = endpoints.count('check /news')
+    await until(() => loads > 5)
+    expect(endpoints.count('check /news')).toBe(checks)
+    expect(ofType(ann.messages, 'unsubscribed')).toEqual([])
+  }, 60_000)
+
   it('that were refused leave no grant behind: who comes back is looked at', async () => {
     await open({ reauthorizeMs: 50, grantMs: never })
     const ann = await endpoints.socket('ann', 'talk')

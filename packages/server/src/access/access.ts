@@ -1,4 +1,5 @@
 import type { EndpointRunner } from '../endpoints/endpoint-runner.ts'
+import type { TopicDefinition } from '../endpoints/definition.ts'
 import type { TopicAddress } from '../endpoints/topic-address.ts'
 import type { EndCode, Supervised } from '../delivery/subscriber.ts'
 import { hasExpired, type Identity } from '../identity/principal.ts'
@@ -47,6 +48,8 @@ const maxRevocationChecks = 32
 /** A client is told that events are withheld when the check takes longer than this, ms. */
 const tellSuspendedMs = 250
 const retryCapMs = 10_000
+/** When a check is due again that gave way to another of its route, which hangs, ms. */
+const hangingMs = 1_000
 
 /**
  * Decides who may subscribe to what: whoever the endpoint itself answers with 2xx, or the route's `authorize` (R14, R52). Asks once
@@ -63,6 +66,12 @@ export class Access {
   readonly #watches = new Map<string, Watch>()
   readonly #rechecks: Turns
   readonly #revocationChecks = new Turns(maxRevocationChecks)
+  /** Routes that did not answer a check in time; they are asked one at a time until they do. */
+  readonly #hanging = new Set<TopicDefinition>()
+  /** How many of a route's checks are in their turn. */
+  readonly #inTurn = new Map<TopicDefinition, number>()
+  /** Public topics whose load was refused, of which their clients were checked since. */
+  readonly #refusedToRun = new WeakSet<TopicAddress>()
   readonly #timer: NodeJS.Timeout
 
   constructor(ports: AccessPorts, options: AccessOptions) {
@@ -111,8 +120,14 @@ export class Access {
     return true
   }
 
-  /** An in-process run with these headers was answered 2xx. Without any credentials it is an answer to everybody, where the route is public. */
+  /** The load of a public topic, with these headers, was answered 2xx. */
   grantedToRun(address: TopicAddress, headers: Readonly<Record<string, string>>): void {
+    this.#refusedToRun.delete(address)
+    this.#grantEverybody(address, headers)
+  }
+
+  /** A run without any credentials that was answered 2xx is an answer to everybody, where the route is public. */
+  #grantEverybody(address: TopicAddress, headers: Readonly<Record<string, string>>): void {
     const { definition } = address
     if (definition.audience !== 'public' || definition.authorize !== null) return
     if (isWithoutCredentials(address, headers)) this.#grants.grantEverybody(address)
@@ -129,6 +144,9 @@ export class Access {
   /** The load of a public topic was refused: nobody may read it unless the endpoint answers their own credentials. */
   refusedToRun(address: TopicAddress): void {
     this.#grants.withdrawEverybody(address)
+    // A load that fails is tried again and again; its clients are not.
+    if (this.#refusedToRun.has(address)) return
+    this.#refusedToRun.add(address)
     for (const watch of this.#watches.values()) {
       if (watch.address.key !== address.key) continue
       this.#grants.withdraw(address, watch.identity)
@@ -178,8 +196,11 @@ export class Access {
       return
     }
     // Revoked since it was let in, or before it has new credentials: these have not been looked at yet.
-    if (this.#grants.isRevoked(identity)) subscriber.suspend()
-    void this.#recheck(watch)
+    const isRevoked = this.#grants.isRevoked(identity)
+    if (isRevoked) subscriber.suspend()
+    watch.dueAt = Infinity
+    // In turn: a client that renews its credentials again and again has all its topics checked each time.
+    void (isRevoked ? this.#revocationChecks : this.#rechecks).run(() => this.#recheckIfLiving(watch))
   }
 
   /** Ends every subscription to this answer, also those that are joining or suspended. */
@@ -227,7 +248,7 @@ export class Access {
 
   async #ask(address: TopicAddress, identity: Identity): Promise<Permission> {
     const permission = await askPermission(address, identity, this.#ports)
-    if (permission.kind === 'granted') this.grantedToRun(address, identity.headers)
+    if (permission.kind === 'granted') this.#grantEverybody(address, identity.headers)
     else if (permission.kind !== 'unknown') {
       this.#grants.withdraw(address, identity)
       this.#ports.refused(address, identity)
@@ -240,6 +261,8 @@ export class Access {
     watch.dueAt = Infinity
     const { since, permission } = this.#askOnce(address, identity)
     const answer = await permission
+    if (answer.kind === 'unknown' && answer.status === 0) this.#hanging.add(address.definition)
+    else this.#hanging.delete(address.definition)
     if (answer.kind === 'refused' || answer.kind === 'gone') {
       for (const subscriber of watch.subscribers) subscriber.end('forbidden', refusalOf(address.name))
       return
@@ -283,9 +306,18 @@ export class Access {
     this.#grants.sweep()
   }
 
-  /** It may have waited long for its turn. */
+  /** It may have waited long for its turn. A route that hangs takes one turn, and leaves the others to those that answer (R54). */
   async #recheckIfLiving(watch: Watch): Promise<void> {
-    if (this.#watches.get(watch.key) === watch) await this.#recheck(watch)
+    if (this.#watches.get(watch.key) !== watch) return
+    const { definition } = watch.address
+    const inTurn = this.#inTurn.get(definition) ?? 0
+    if (inTurn > 0 && this.#hanging.has(definition)) {
+      watch.dueAt = performance.now() + hangingMs
+      return
+    }
+    this.#inTurn.set(definition, inTurn + 1)
+    await this.#recheck(watch)
+    this.#inTurn.set(definition, (this.#inTurn.get(definition) ?? 1) - 1)
   }
 }
 

@@ -8,8 +8,11 @@ import type { Identity } from '../identity/principal.ts'
 /** Whether these credentials may read a topic. `unknown` is neither a permission nor a refusal. */
 export type Permission = { readonly kind: 'granted' } | Refusal | Unknown
 
-/** How a client's own answer compares with the value that it would share. `unsure`: the value changed meanwhile. */
-export type Comparison = 'same' | 'differs' | 'unsure'
+/**
+ * How a client's own answer compares with the value that it would share. `unsure`: the value changed meanwhile. `stale`: it is old, and cannot
+ * be loaded.
+ */
+export type Comparison = 'same' | 'differs' | 'unsure' | 'stale'
 
 /** The shared value as it was before a client's own run. */
 export interface SharedValue {
@@ -52,12 +55,18 @@ export async function askPermission(
     if (shared.isUnshared(address))
       return { kind: 'refused', status: 0, detail: `The topic "${name}" is not shared any more. Read its endpoint.` }
     const outcome = await look(address, identity, ports, looks > 1)
+    if (outcome === 'stale')
+      return notComparable(`The value of "${name}" cannot be loaded now, so nobody knows whether it is yours, too.`)
     if (outcome !== 'differs' && outcome !== 'unsure') return outcome
     if (outcome === 'unsure') await pause(unsurePauseMs)
   }
   shared.notCompared(address)
-  const detail = `The topic "${name}" changes so fast that it cannot be told whether its value is yours, too. Ask again.`
-  return { kind: 'unknown', status: 0, reason: 'unverified', retryAfterMs: retryComparisonMs, detail }
+  return notComparable(`The topic "${name}" changes so fast that it cannot be told whether its value is yours, too.`)
+}
+
+function notComparable(why: string): Unknown {
+  const detail = `${why} Ask again.`
+  return { kind: 'unknown', status: 200, reason: 'unverified', retryAfterMs: retryComparisonMs, detail }
 }
 
 /** A value that changes all the time is compared so often before it is given up for now. */
@@ -71,7 +80,7 @@ async function look(
   identity: Identity,
   { runner, shared }: { readonly runner: EndpointRunner; readonly shared: SharedValues },
   inPairs: boolean,
-): Promise<Permission | 'differs' | 'unsure'> {
+): Promise<Permission | Exclude<Comparison, 'same'>> {
   const value = shared.sharedValue(address)
   const as = inPairs ? (value?.loadedAs ?? null) : null
   const [verdict, reference] = await Promise.all([

@@ -45,9 +45,12 @@ export class Sharing {
       loadedAs: topic.loadedAs,
       compare: async (identity, answer, reference): Promise<Comparison> => {
         if (topic.loadedBy?.key === identity.key) return 'same'
-        if (topic.settled && topic.agrees(answer)) return this.#agreed(topic, identity)
+        const isStale = topic.staleness !== null
+        if ((topic.settled || isStale) && topic.agrees(answer)) return this.#agreed(topic, identity)
         if (reference !== null && topic.equalityOf(reference) === topic.equalityOf(answer))
           return this.#agreed(topic, identity)
+        // Its load fails as it is, and is tried again: one for each who is compared with it would be too many.
+        if (isStale) return 'stale'
         await topic.reloadAsBefore()
         if (!isUnchanged()) return 'unsure'
         await pause(Math.max(toldWithinMs, ...topic.address.definition.reloadAfterMs))
