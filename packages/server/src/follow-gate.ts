@@ -1,6 +1,6 @@
 import { closeCodes } from '@crossfade/protocol'
-import { spreadOf } from '../rollout/spread.ts'
-import type { TransportContext } from '../transports/context.ts'
+import { spreadOf } from './rollout/spread.ts'
+import type { TransportContext } from './transports/context.ts'
 
 /** What opening and closing the gate to push means for clients (R62). */
 export function followGate({ gate, rollout, connections, hub, session }: TransportContext): void {
