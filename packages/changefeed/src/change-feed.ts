@@ -63,7 +63,7 @@ export interface ChangeFeed {
   /**
    * Calls the listener each time that `status().state` changes, in the same tick. It must not throw.
    *
-   * @returns what takes the listener off.
+   * @returns removes the listener.
    */
   onState?(listener: (state: FeedState) => void): () => void
 }

@@ -28,7 +28,7 @@ import { basePath } from './transports/base-path.ts'
 import type { TransportContext } from './transports/context.ts'
 import { EndpointWrapper } from './transports/endpoint/wrap.ts'
 
-/** Makes the parts of the server and connects them. Nothing runs yet but timers. */
+/** Creates the parts of the server and connects them. Only timers run yet. */
 export function assemble(
   app: FastifyInstance,
   options: ResolvedOptions,
@@ -87,9 +87,9 @@ export function assemble(
         const { definition, name } = address
         errors.error(
           {},
-          `crossfade: the topic "${name}" is not shared any more: ${definition.url} gives different answers to those who should share one. Correct its audience, its group or its vary; if a field differs each time, such as a time, list it under ignore.`,
+          `crossfade: the topic "${name}" is no longer shared: ${definition.url} gives different answers to clients that should share one. Correct its audience, its group or its vary; if a field differs each time, such as a time, list it under ignore.`,
         )
-        access.endAll(address, 'forbidden', `The topic "${name}" is not shared any more. Read its endpoint.`)
+        access.endAll(address, 'forbidden', `The topic "${name}" is no longer shared. Read its endpoint.`)
       },
       notCompared: ({ definition, name }) => runLog.notCompared(definition, name),
     },

@@ -10,9 +10,9 @@ import { ValueTopic } from './topics/value-topic.ts'
 
 /** Options of {@link Crossfade.publish}. */
 export interface PublishOptions {
-  /** Id of the thing, by which clients recognise what a REST answer gave them already. */
+  /** Id of the item, by which clients recognise what a REST answer already gave them. */
   key?: string
-  /** A repeated id within two minutes publishes nothing: safe to retry after an unknown outcome. */
+  /** An id that is repeated within two minutes publishes nothing: safe to retry after an unknown outcome. */
   idempotencyKey?: string
 }
 
@@ -33,11 +33,11 @@ export interface Crossfade {
    * @throws CrossfadeError `unknown_topic`, `invalid_topic`, `too_large`
    */
   publish(topic: string, event: string, data: unknown, options?: PublishOptions): Promise<string | null>
-  /** Makes the value topics of this name load again: something changed that no rule tells. */
+  /** Makes the value topics with this name load again: something changed that no rule covers. */
   invalidate(topic: string): void
-  /** Registers a method that clients call over any transport (R34). `validate` throws on a bad body. */
+  /** Registers a method that clients call over any transport (R34). `validate` throws on an invalid body. */
   rpc(method: string, options: { validate?: RpcValidator }, handler: RpcHandler): void
-  /** Authorizes all subscriptions of a principal again, now. */
+  /** Authorizes all subscriptions of a principal again, immediately. */
   revoke(principalId: string): Promise<void>
 }
 
@@ -49,11 +49,11 @@ export interface CrossfadeParts {
   readonly rpc: RpcRegistry
   readonly access: Access
   readonly maxEventBytes: number
-  /** Called before something is said that clients are to hear. */
+  /** Called before something is published that clients should hear of. */
   readonly saying: (method: 'publish' | 'invalidate') => void
 }
 
-/** Makes the decorator. */
+/** Creates the decorator. */
 export function crossfadeOf(parts: CrossfadeParts): Crossfade {
   const { hub, registry, rollout, rpc, access } = parts
   return {

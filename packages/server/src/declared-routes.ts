@@ -10,8 +10,8 @@ type Listed = FastifyInstance & { [declared]?: Route[] }
 const heard = new WeakSet<object>()
 
 /**
- * A plugin's `onRoute` hook hears of no route that was declared before the plugin had loaded, and Fastify lists none. So a list is kept for
- * each instance from its first moment, which Fastify publishes: routes with `config.crossfade`, and nothing of any other.
+ * A plugin's `onRoute` hook is not called for routes that were declared before the plugin had loaded, and Fastify does not list routes. So a list is kept for
+ * each instance from its creation on, which Fastify publishes: routes with `config.crossfade` alone.
  */
 subscribe('fastify.initialization', (message) => {
   const { fastify } = message as { fastify: Listed }
@@ -22,22 +22,22 @@ subscribe('fastify.initialization', (message) => {
   })
 })
 
-/** Notes that a plugin has heard of a route, which it wraps or refuses. */
+/** Notes that a plugin has seen a route, which it wraps or refuses. */
 export function noteHeard(route: Route): void {
   heard.add(route)
   const block: unknown = route.config?.crossfade
   if (typeof block === 'object' && block !== null) heard.add(block)
 }
 
-/** Whether a plugin has heard of a route with this `config.crossfade`. */
+/** Whether a plugin has seen a route with this `config.crossfade`. */
 export function isHeardOf(block: object): boolean {
   return heard.has(block)
 }
 
 /**
- * The routes with `config.crossfade` that no plugin has heard of, such as `GET /api/orders`.
+ * The routes with `config.crossfade` that no plugin has seen, such as `GET /api/orders`.
  *
- * @returns `null` when the instance is older than this module, as with `Fastify()` before a dynamic `import()`: then nobody knows.
+ * @returns `null` when the instance is older than this module, as with `Fastify()` before a dynamic `import()`: then they are unknown.
  */
 export function unheardRoutes(app: FastifyInstance): string[] | null {
   const routes = (app as Listed)[declared]

@@ -2,12 +2,12 @@ import { closeCodes } from '@crossfade/protocol'
 import { spreadOf } from './rollout/spread.ts'
 import type { TransportContext } from './transports/context.ts'
 
-/** What opening and closing the gate to push means for clients (R62). */
+/** What opening and closing the push gate means for clients (R62). */
 export function followGate({ gate, rollout, connections, hub, session }: TransportContext): void {
   let hasBeenOpen = gate.isOpen
   gate.onChange((state, before) => {
     if (state === 'open') {
-      // What is in memory from before may be old: changes may have passed this process by.
+      // What is in memory may be old: this process may have missed changes.
       if (hasBeenOpen || hub.size > 0) {
         const reset = hub.broker.reset?.('the server did not follow its database for a while')
         reset?.catch((error: unknown) => session.report(error, 'reset of the broker'))
@@ -17,7 +17,7 @@ export function followGate({ gate, rollout, connections, hub, session }: Transpo
     }
     if (state === 'off') rollout.hold()
     if (before !== 'open') return
-    // A subscription that nothing reaches any more must not look alive.
+    // A subscription that no longer receives anything must not look alive.
     const spreadMs = spreadOf(connections.size)
     connections.endAll(closeCodes.overloaded, 'This process cannot push now. Come back with your cursors.', spreadMs)
   })

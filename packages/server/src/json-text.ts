@@ -1,18 +1,18 @@
 import { CrossfadeError } from '@crossfade/protocol'
 
 /**
- * Writes a value that an application's own function gave.
+ * Serializes a value that a function of the application returned.
  *
- * @throws TypeError when JSON cannot write it: a bigint, a circle, a function, a symbol.
+ * @throws TypeError when JSON has no form for it: a bigint, a circular structure, a function, a symbol.
  */
 export function jsonText(value: unknown): string {
   const text = JSON.stringify(value ?? null) as string | undefined
-  if (text === undefined) throw new TypeError(`A ${typeof value} is nothing that JSON can write.`)
+  if (text === undefined) throw new TypeError(`A ${typeof value} cannot be written as JSON.`)
   return text
 }
 
 /**
- * Writes the data of an event (PROTOCOL §8).
+ * Serializes the data of an event (PROTOCOL §8).
  *
  * @throws CrossfadeError `too_large` beyond `maxBytes`, and as {@link jsonText}.
  */

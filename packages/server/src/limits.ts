@@ -5,16 +5,16 @@ import { suggestion } from './configuration/nearest.ts'
 export type Limits = { readonly [name in keyof typeof defaultLimits]: number }
 
 /**
- * The defaults with the application's own limits over them.
+ * The defaults, overridden by the application's own limits.
  *
- * @throws CrossfadeError `invalid_options` when one is unknown or no positive number.
+ * @throws CrossfadeError `invalid_options` when one is unknown or not a positive number.
  */
 export function limitsOf(given: Partial<Limits> = {}): Limits {
   for (const [name, value] of Object.entries(given)) {
     if (!(name in defaultLimits)) {
       throw new CrossfadeError(
         'invalid_options',
-        `"${name}" is no limit. ${suggestion(name, Object.keys(defaultLimits))}`,
+        `"${name}" is not a limit. ${suggestion(name, Object.keys(defaultLimits))}`,
       )
     }
     if (typeof value !== 'number' || !(value > 0)) {

@@ -56,13 +56,13 @@ const checks: Checks<CrossfadeOptions> = {
   diagnostics: flag,
 }
 
-/** Options of every Fastify plugin, which `register` takes for itself. */
+/** Options that `register` itself takes for every Fastify plugin. */
 const ofFastify: readonly string[] = ['prefix', 'logLevel', 'logSerializers']
 
 /**
  * Checks the plugin's options.
  *
- * @throws CrossfadeError `invalid_options` with all that is wrong.
+ * @throws CrossfadeError `invalid_options` that lists everything that is wrong.
  */
 export function checkOptions(options: CrossfadeOptions): void {
   const own = Object.entries(options).filter(([name]) => !ofFastify.includes(name))

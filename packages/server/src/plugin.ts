@@ -59,14 +59,14 @@ async function plugin(app: FastifyInstance, given: CrossfadeOptions): Promise<vo
   })
 
   fitTimeouts(app, limits, context.heartbeats)
-  // The server's own time-out may be set until then.
+  // The server's own time-out may still change until then.
   app.addHook('onListen', async () => fitTimeouts(app, limits, context.heartbeats))
   rollout.onChange((feature) => {
     if (!gate.isSilent) connections.announce(stageMessage(feature, spreadOf(connections.size)))
   })
   followGate(context)
   app.addHook('onReady', async () => feed?.start(watchedTables(router.rules())))
-  // Who stands by takes over while the last clients leave.
+  // A process that stands by takes over while the last clients leave.
   app.addHook('preClose', async () => {
     explainClosing(app.server, (url) => isUnder(context.base, url))
     await Promise.all([drain(context, { answers, upgrades }), feed?.stop()])

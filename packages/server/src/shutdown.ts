@@ -6,15 +6,15 @@ import type { Upgrades } from './transports/upgrades.ts'
 
 const drainMs = 5_000
 
-/** What clients may keep open of ours. */
+/** What clients may keep open on our side. */
 interface Open {
   readonly answers: OpenAnswers
   readonly upgrades: Upgrades
 }
 
 /**
- * Says `bye` to every connection and gives them a moment to read it, and calls a moment to be answered; what does not go is closed. What the
- * application has open is its own to end (R10).
+ * Says `bye` to every connection, and waits a moment for it to be read and for calls to be answered; what is still open then is closed. What the
+ * application has opened is left to the application (R10).
  */
 export async function drain(context: TransportContext, { answers, upgrades }: Open): Promise<void> {
   const { connections } = context
@@ -31,7 +31,7 @@ export async function drain(context: TransportContext, { answers, upgrades }: Op
   upgrades.destroyAll()
 }
 
-/** Ends every timer and forgets every topic. A broker that the application made is the application's to close. */
+/** Ends every timer and forgets every topic. A broker that the application created is closed by the application. */
 export async function dispose(
   context: TransportContext,
   { ownsBroker }: { readonly ownsBroker: boolean },

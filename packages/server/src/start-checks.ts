@@ -11,7 +11,7 @@ import { errorLog } from './server-log.ts'
 const missed =
   'was declared before the plugin had loaded, or outside of the context in which it is registered, and is not wrapped. Write "await app.register(crossfade, …)" before the routes, in their context or in one around it.'
 
-/** Checks, when all routes are known, what no route shows alone. Mistakes end the start; what may be meant is told. */
+/** Checks, when all routes are known, what no single route shows. Mistakes end the start; what may be intended is logged. */
 export function installStartChecks(app: FastifyInstance, registry: TopicRegistry, options: CrossfadeOptions): void {
   app.addHook('onReady', async () => {
     requireWrapped(app)
@@ -32,7 +32,7 @@ function requireWrapped(app: FastifyInstance): void {
   throw new CrossfadeError('invalid_options', `The config.crossfade of ${routes.join(', ')} ${missed}`)
 }
 
-/** Nobody has a principal without `authenticate`: such a route would never push, and nobody would know why. */
+/** Without `authenticate` there are no principals: such a route would never push, and nobody would know why. */
 function requireAuthenticate(registry: TopicRegistry, { authenticate }: CrossfadeOptions): void {
   if (authenticate !== undefined) return
   const personal = registry.all().filter(({ kind, audience }) => kind === 'value' && audience !== 'public')
@@ -42,11 +42,11 @@ function requireAuthenticate(registry: TopicRegistry, { authenticate }: Crossfad
   )
   throw new CrossfadeError(
     'invalid_options',
-    `The answers of ${routes.join(', ')} are not for everybody, but the plugin has no authenticate that tells who asks. Give it authenticate: ({ headers }) => ({ id: … }), or give the route audience: 'public'. The default audience is 'principal'.`,
+    `The answers of ${routes.join(', ')} are not for everybody, but the plugin has no authenticate to identify clients. Give it authenticate: ({ headers }) => ({ id: … }), or give the route audience: 'public'. The default audience is 'principal'.`,
   )
 }
 
-/** Parameters that no topic has, and functions that always fail, make no topic of any request or row. */
+/** With parameters that no topic has, or functions that always fail, no request or row ever leads to a topic. */
 function requireParams(registry: TopicRegistry): void {
   const problems = registry.all().flatMap((definition) => {
     const { url, pattern, rules } = definition
@@ -58,7 +58,7 @@ function requireParams(registry: TopicRegistry): void {
   if (problems.length > 0) throw new CrossfadeError('invalid_options', problems.join('\n'))
 }
 
-/** One configuration may serve several processes, each with some of the features: this is no error. */
+/** One configuration may serve several processes, each with some of the features: this is not an error. */
 function warnOfUnknownFeatures(
   app: FastifyInstance,
   registry: TopicRegistry,
@@ -71,7 +71,7 @@ function warnOfUnknownFeatures(
   }
 }
 
-/** Where routes that were declared too early cannot be listed, the first request to one tells of it. */
+/** Where routes that were declared too early cannot be listed, the first request to one of them reports it. */
 function tellAtFirstRequest(app: FastifyInstance): void {
   const told = new Set<string>()
   app.addHook('onRequest', async ({ routeOptions }) => {

@@ -3,9 +3,9 @@ import type { Heartbeats } from './connections/heartbeats.ts'
 import type { Limits } from './limits.ts'
 
 /**
- * Keeps heartbeat and hold below the time-outs that the application has for its own requests: `connectionTimeout` (or `server.timeout`), which
- * ends a connection that is silent, and `handlerTimeout`. Half of it leaves the other half to the handler and to the way.
- * What is cut is logged.
+ * Keeps heartbeats and held requests below the time-outs that the application has for its own requests: `connectionTimeout` (or `server.timeout`), which
+ * closes a silent connection, and `handlerTimeout`. Half of it is left for the handler and the network.
+ * Each reduction is logged.
  */
 export function fitTimeouts(app: FastifyInstance, limits: Limits, heartbeats: Heartbeats): void {
   const silenceMs = app.server.timeout || Infinity
@@ -25,7 +25,7 @@ export function fitTimeouts(app: FastifyInstance, limits: Limits, heartbeats: He
   heartbeats.beatEvery(limits.heartbeatMs)
 }
 
-/** How long a request of a route may be held: its `handlerTimeout` counts from the beginning. */
+/** How long a request of a route may be held: its `handlerTimeout` counts from the start of the request. */
 export function holdWithin(waitMs: number, handlerTimeoutMs: number | undefined): number {
   return Math.min(waitMs, halfOf(handlerTimeoutMs || Infinity))
 }

@@ -296,7 +296,7 @@ describe('an option of the plugin with a mistake is refused at start', () => {
     ['a time that is a text', { grantMs: '30s' }, /grantMs must be a number of ms/],
     ['no time', { loadTimeoutMs: 0 }, /loadTimeoutMs must be a number of ms, above 0/],
     ['headers that are no texts', { service: { headers: { authorization: undefined } } }, /service.*authorization/],
-    ['a misspelt limit', { limits: { heartbeatMS: 5 } }, /"heartbeatMS" is no limit. Did you mean "heartbeatMs"\?/],
+    ['a misspelt limit', { limits: { heartbeatMS: 5 } }, /"heartbeatMS" is not a limit. Did you mean "heartbeatMs"\?/],
     ['a switch that is a text', { diagnostics: 'yes' }, /diagnostics must be true or false/],
   ])('%s', async (_what, options, message) => {
     app = Fastify()

@@ -25,7 +25,7 @@ export interface AccessOptions {
   maxRechecks: number
 }
 
-/** Living subscriptions of the same credentials to the same topic: one check is for all of them. */
+/** Living subscriptions of the same credentials to the same topic: one check serves them all. */
 interface Watch {
   readonly key: string
   readonly address: TopicAddress
@@ -33,7 +33,7 @@ interface Watch {
   readonly subscribers: Set<Supervised>
   /** When it is checked next, by `performance.now()`; `Infinity` while it is. */
   dueAt: number
-  /** Checks in a row that could not tell. */
+  /** Checks in a row that gave no verdict. */
   failures: number
 }
 
@@ -43,7 +43,7 @@ interface Asking {
 }
 
 const tickMs = 250
-/** Checks after a revocation do not wait for those of every day. */
+/** Checks after a revocation do not queue behind the periodic ones. */
 const maxRevocationChecks = 32
 /** A client is told that events are withheld when the check takes longer than this, ms. */
 const tellSuspendedMs = 250
@@ -52,10 +52,10 @@ const retryCapMs = 10_000
 const hangingMs = 1_000
 
 /**
- * Decides who may subscribe to what: whoever the endpoint itself answers with 2xx, or the route's `authorize` (R14, R52). Asks once
- * for all subscriptions of the same credentials to the same topic, again at intervals, and at once on revocation.
+ * Decides who may subscribe to what: those whom the endpoint itself answers with 2xx, or the route's `authorize` admits (R14, R52). Asks once
+ * for all subscriptions of the same credentials to the same topic, again at intervals, and immediately on revocation.
  *
- * An endpoint that cannot tell (see `Verdict`) ends no subscription; after a revocation it is no permission either, and the
+ * An endpoint that cannot tell (see `Verdict`) ends no subscription; after a revocation it does not count as permission either, and the
  * subscription is suspended until the endpoint has answered.
  */
 export class Access {
@@ -83,13 +83,13 @@ export class Access {
     this.#timer.unref()
   }
 
-  /** Whether a check would cost nothing: anybody may read it, or the answer is known. */
+  /** Whether a check would cost nothing: anybody may read the topic, or the answer is known. */
   isGranted(address: TopicAddress, identity: Identity): boolean {
     if (address.definition.isPublicLog) return true
     return this.#grants.holds(address, identity) && this.#ports.shared.isSharer(address, identity)
   }
 
-  /** @throws RunError `forbidden`, `unauthenticated`; `server_error` or `overloaded` when the endpoint could not tell. */
+  /** @throws RunError `forbidden`, `unauthenticated`; `server_error` or `overloaded` when the endpoint gave no verdict. */
   async check(address: TopicAddress, identity: Identity): Promise<void> {
     if (this.isGranted(address, identity)) return
     if (this.#grants.wasOpen(address, identity)) await this.#askForAll(address, identity)
@@ -101,7 +101,7 @@ export class Access {
     }
   }
 
-  /** A place in the order of revocations, to be taken before an endpoint runs and given to {@link granted} after it. */
+  /** The number of revocations so far: read it before an endpoint runs, and pass it to {@link granted} afterwards. */
   revocationSeq(): number {
     return this.#grants.revocationSeq()
   }
@@ -115,7 +115,7 @@ export class Access {
   granted(address: TopicAddress, identity: Identity, since: number): boolean {
     if (!this.#grants.grant(address, identity, since)) return false
     const watch = this.#watches.get(grantKey(address, identity))
-    // Where a value is shared by a group, that these credentials may read something is not that they get this very value.
+    // Where a group shares a value, permission to read the endpoint does not prove that these credentials get this very value.
     if (watch && this.#ports.shared.isSharer(address, identity)) this.#confirm(watch)
     return true
   }
@@ -133,15 +133,15 @@ export class Access {
     if (isWithoutCredentials(address, headers)) this.#grants.grantEverybody(address)
   }
 
-  /** The endpoint refused these credentials: whoever listens with them is checked now. */
+  /** The endpoint refused these credentials: subscriptions that use them are checked now. */
   refused(address: TopicAddress, identity: Identity): void {
     this.#grants.withdraw(address, identity)
     const watch = this.#watches.get(grantKey(address, identity))
-    // Credentials that ran out are refused, of course: their connections have their grace (R53).
+    // Expired credentials are refused, of course: their connections have a grace period (R53).
     if (watch && !hasExpired(identity)) void this.#recheck(watch)
   }
 
-  /** The load of a public topic was refused: nobody may read it unless the endpoint answers their own credentials. */
+  /** The load of a public topic was refused: from now on the endpoint has to grant each client's own credentials. */
   refusedToRun(address: TopicAddress): void {
     this.#grants.withdrawEverybody(address)
     // A load that fails is tried again and again; its clients are not.
@@ -150,14 +150,14 @@ export class Access {
     for (const watch of this.#watches.values()) {
       if (watch.address.key !== address.key) continue
       this.#grants.withdraw(address, watch.identity)
-      // Not all at once: no newer value comes before the endpoint answers again.
+      // These checks may be spread out: no newer value arrives before the endpoint answers again.
       watch.dueAt = Math.min(watch.dueAt, performance.now())
     }
   }
 
   /**
-   * Checks everything of a principal again, now. What was granted or is being asked for it counts no more, and nothing is sent
-   * until the endpoint has answered. Resolves when each subscription was checked once.
+   * Checks all subscriptions of a principal again, now. Earlier grants and checks that are under way no longer count, and nothing is sent
+   * until the endpoint has answered. Resolves when each subscription has been checked once.
    */
   async revoke(id: unknown): Promise<void> {
     const principalId = String(id)
@@ -171,12 +171,12 @@ export class Access {
     clearTimeout(timer)
   }
 
-  /** Whether the principal was revoked after `since`, a {@link revocationSeq}: what the application found then counts no more. */
+  /** Whether the principal was revoked after `since`, a {@link revocationSeq}: what the application found before that no longer counts. */
   wasRevoked(identity: Identity, since: number): boolean {
     return this.#grants.wasRevoked(identity, since)
   }
 
-  /** Keeps checking a subscription, from before it joins; at once, when its credentials are new. */
+  /** Keeps checking a subscription, from before it joins; immediately, if its credentials are new. */
   watch(address: TopicAddress, subscriber: Supervised): void {
     if (address.definition.isPublicLog) return
     const { identity } = subscriber
@@ -195,7 +195,7 @@ export class Access {
       subscriber.resume()
       return
     }
-    // Revoked since it was let in, or before it has new credentials: these have not been looked at yet.
+    // Revoked since it was admitted, or before it had these new credentials: the endpoint has not judged them yet.
     const isRevoked = this.#grants.isRevoked(identity)
     if (isRevoked) subscriber.suspend()
     watch.dueAt = Infinity
@@ -222,7 +222,7 @@ export class Access {
     clearInterval(this.#timer)
   }
 
-  /** Those who ask the same while the endpoint is being asked share its answer, unless a revocation came between. */
+  /** Identical questions share one run of the endpoint while it is under way, unless a revocation came between. */
   #askOnce(address: TopicAddress, identity: Identity): Asking {
     const key = grantKey(address, identity)
     const since = this.revocationSeq()
@@ -234,7 +234,7 @@ export class Access {
     return asking
   }
 
-  /** Readers that come and go, as by polls, are not looked at one by one: one run without credentials speaks for all of them. */
+  /** Readers that come and go, as with polls, are not checked one by one: one run without credentials speaks for all of them. */
   async #askForAll(address: TopicAddress, { ip }: Identity): Promise<void> {
     const nobody = { principal: null, headers: address.headers, key: 'nobody', ip }
     const { kind } = await this.#askOnce(address, nobody).permission
@@ -267,7 +267,7 @@ export class Access {
       for (const subscriber of watch.subscribers) subscriber.end('forbidden', refusalOf(address.name))
       return
     }
-    // Revoked again meanwhile: that revocation checks by itself.
+    // Revoked again meanwhile: that revocation runs its own check.
     if (answer.kind === 'granted' && !this.granted(address, identity, since)) return
     if (watch.dueAt !== Infinity) return
     watch.failures += 1
@@ -281,7 +281,7 @@ export class Access {
     for (const subscriber of watch.subscribers) subscriber.resume()
   }
 
-  /** Jittered, so that those who came together are not checked together. */
+  /** Jittered, so that clients that arrived together are not checked together. */
   #nextDueAt(): number {
     return performance.now() + this.#options.recheckMs * (0.8 + 0.4 * Math.random())
   }
@@ -292,7 +292,7 @@ export class Access {
       const { address, identity } = watch
       const isPublicValue = address.definition.audience === 'public' && address.definition.kind === 'value'
       if (isPublicValue && this.#grants.hasEverybody(address)) {
-        // Each new value of a living topic comes by a run that everybody may have: it is its own proof.
+        // Each new value of a live public topic comes from a run without credentials, which proves that everybody may read it.
         this.#grants.grantEverybody(address)
         if (this.#grants.countsAsEverybody(identity)) {
           if (watch.dueAt <= now) watch.dueAt = this.#nextDueAt()
@@ -306,7 +306,7 @@ export class Access {
     this.#grants.sweep()
   }
 
-  /** It may have waited long for its turn. A route that hangs takes one turn, and leaves the others to those that answer (R54). */
+  /** It may have waited a long time for its turn. A route that hangs takes one turn, and leaves the others to those that answer (R54). */
   async #recheckIfLiving(watch: Watch): Promise<void> {
     if (this.#watches.get(watch.key) !== watch) return
     const { definition } = watch.address
@@ -326,10 +326,10 @@ function retryMs(failures: number, retryAfterMs: number | null): number {
   return Math.max(backoffMs, Math.min(retryAfterMs ?? 0, retryAfterCapMs))
 }
 
-/** An endpoint that wants to be left alone for longer is asked all the same now and then: nobody else would notice that it is well. */
+/** An endpoint with a longer `Retry-After` is still asked now and then: nothing else would notice that it has recovered. */
 const retryAfterCapMs = 600_000
 
-/** What is not yours and what is not there are told alike (R52). */
+/** Topics that a client may not read and topics that do not exist get the same message (R52). */
 export function refusalOf(topic: string): string {
   return `The topic "${topic}" is not yours to read, or does not exist.`
 }

@@ -6,21 +6,21 @@ interface Grant {
   readonly until: number
 }
 
-/** No run of an endpoint that began before a revocation ends later than this after it. */
+/** Every run of an endpoint that began before a revocation has ended this long after it. */
 const revocationMs = 600_000
-/** How long it is remembered that an address was open to everybody. */
+/** How long it is remembered that everybody could read an address. */
 const openMs = 600_000
 
 /**
- * What endpoints have answered about who may read what. A grant belongs to credentials, or to everybody: then the endpoint of a public
+ * What endpoints have answered about who may read what. A grant belongs to credentials, or to everybody: in that case the endpoint of a public
  * topic answered a run that had no credentials at all.
  */
 export class Grants {
   readonly #grantMs: number
   readonly #byCredentials = new Map<string, Grant>()
-  /** When the grant of everybody ends, by the address's key. */
+  /** When the grant for everybody ends, by the address's key. */
   readonly #everybody = new Map<string, number>()
-  /** When it was last seen that everybody may read an address: a run without credentials may show it again. */
+  /** When everybody could last read an address: a run without credentials may confirm it again. */
   readonly #open = new Map<string, number>()
   /** The last revocation of each principal, by its number. */
   readonly #revoked = new Map<string, { seq: number; at: number }>()
@@ -31,7 +31,7 @@ export class Grants {
     this.#grantMs = grantMs
   }
 
-  /** A place in the order of revocations, to be taken before an endpoint runs and given to {@link grant} after it. */
+  /** The number of revocations so far: read it before an endpoint runs, and pass it to {@link grant} afterwards. */
   revocationSeq(): number {
     return this.#seq
   }
@@ -42,12 +42,12 @@ export class Grants {
     return this.countsAsEverybody(identity) && (this.#everybody.get(address.key) ?? 0) > now
   }
 
-  /** A principal that was revoked lately needs an answer to its own credentials. */
+  /** A principal that was revoked recently needs an answer to its own credentials. */
   countsAsEverybody(identity: Identity): boolean {
     return !this.isRevoked(identity)
   }
 
-  /** The principal was revoked lately. */
+  /** The principal was revoked recently. */
   isRevoked(identity: Identity): boolean {
     const principalId = principalIdOf(identity)
     return principalId !== null && this.#revoked.has(principalId)
@@ -83,7 +83,7 @@ export class Grants {
     this.#open.set(address.key, now)
   }
 
-  /** Everybody could read it when that was last looked at: one run without credentials may answer for many with theirs. */
+  /** Everybody could read it when that was last checked: one run without credentials may answer for many clients. */
   wasOpen(address: TopicAddress, identity: Identity): boolean {
     return this.#open.has(address.key) && this.countsAsEverybody(identity)
   }
@@ -97,14 +97,14 @@ export class Grants {
     this.#open.delete(address.key)
   }
 
-  /** What was granted to a principal counts no more, nor does an answer to a run that is under way. */
+  /** Earlier grants to a principal no longer count, nor do answers to runs that are under way. */
   revoke(principalId: string): void {
     this.#revoked.set(principalId, { seq: (this.#seq += 1), at: performance.now() })
     for (const [key, grant] of this.#byCredentials)
       if (grant.principalId === principalId) this.#byCredentials.delete(key)
   }
 
-  /** Forgets what has ended. */
+  /** Forgets expired entries. */
   sweep(): void {
     const now = performance.now()
     for (const [key, { until }] of this.#byCredentials) if (until <= now) this.#byCredentials.delete(key)
@@ -114,13 +114,13 @@ export class Grants {
   }
 }
 
-/** The id as text: an application may give the number that its database has, and revoke by its text. */
+/** The id as text: an application may give the number from its database, and revoke by its text. */
 export function principalIdOf({ principal }: Identity): string | null {
   const id = principal?.id as string | number | undefined
   return id === undefined ? null : String(id)
 }
 
-/** Names credentials and an answer together. */
+/** Identifies credentials and an answer together. */
 export function grantKey(address: TopicAddress, identity: Identity): string {
   return `${identity.key}\n${address.key}`
 }

@@ -16,9 +16,9 @@ export type Comparison = 'same' | 'differs' | 'unsure' | 'stale'
 
 /** The shared value as it was before a client's own run. */
 export interface SharedValue {
-  /** In whose place the value was read; `null`: their credentials have run out. */
+  /** The identity that the value was read as; `null`: its credentials have expired. */
   readonly loadedAs: RunAs | null
-  /** @param reference what the endpoint answered {@link loadedAs} at the same time, where that was asked. */
+  /** @param reference what the endpoint answered {@link loadedAs} at the same time, if it was asked. */
   compare(identity: Identity, answer: Answer, reference: Answer | null): Promise<Comparison>
 }
 
@@ -26,19 +26,19 @@ export interface SharedValue {
 export interface SharedValues {
   /** The shared value, or `null` when there is none that could be compared. */
   sharedValue(address: TopicAddress): SharedValue | null
-  /** It changes so fast that a client's own answer cannot be compared with it. */
+  /** The value changes so fast that a client's own answer cannot be compared with it. */
   notCompared(address: TopicAddress): void
-  /** Its answers turned out to differ between those who should share them. */
+  /** The answers turned out to differ between clients that should share them. */
   isUnshared(address: TopicAddress): boolean
-  /** These credentials are known to get the very value that is shared, or nothing is shared by a group. */
+  /** These credentials are known to get the value that is shared, or the topic has no group. */
   isSharer(address: TopicAddress, identity: Identity): boolean
 }
 
 /**
  * Asks whether these credentials may read a topic: the route's `authorize`, or the endpoint itself (R14). Never rejects.
  *
- * Where the answer is shared, the body that the endpoint gives these credentials is compared with it: a group that is named wrongly
- * would show one tenant what is another's.
+ * Where the answer is shared, the body that the endpoint gives these credentials is compared with it: a wrongly named group
+ * would show one tenant another tenant's data.
  */
 export async function askPermission(
   address: TopicAddress,
@@ -53,7 +53,7 @@ export async function askPermission(
   }
   for (let looks = 1; looks <= maxLooks; looks++) {
     if (shared.isUnshared(address))
-      return { kind: 'refused', status: 0, detail: `The topic "${name}" is not shared any more. Read its endpoint.` }
+      return { kind: 'refused', status: 0, detail: `The topic "${name}" is no longer shared. Read its endpoint.` }
     const outcome = await look(address, identity, ports, looks > 1)
     if (outcome === 'stale')
       return notComparable(`The value of "${name}" cannot be loaded now, so nobody knows whether it is yours, too.`)
@@ -69,12 +69,12 @@ function notComparable(why: string): Unknown {
   return { kind: 'unknown', status: 200, reason: 'unverified', retryAfterMs: retryComparisonMs, detail }
 }
 
-/** A value that changes all the time is compared so often before it is given up for now. */
+/** How often a value that changes all the time is compared before the check gives up for now. */
 const maxLooks = 5
 const unsurePauseMs = 20
 const retryComparisonMs = 5_000
 
-/** @param inPairs asks at the same time by the credentials that the shared value was read by: what changes fast is the same for both then. */
+/** @param inPairs also asks, at the same time, as the identity that loaded the shared value: even a fast value is then the same for both. */
 async function look(
   address: TopicAddress,
   identity: Identity,
@@ -112,7 +112,7 @@ async function authorized(authorize: () => unknown, timeoutMs: number): Promise<
   }
 }
 
-/** It has as long as an endpoint has. */
+/** It has the same time limit as an endpoint. */
 async function tooLate(timeoutMs: number, signal: AbortSignal): Promise<never> {
   await pause(timeoutMs, undefined, { signal })
   throw new Error(`it gave no answer within ${timeoutMs} ms.`)

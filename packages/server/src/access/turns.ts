@@ -1,4 +1,4 @@
-/** Lets at most so many tasks run at once; the others wait in their order. */
+/** Lets at most this many tasks run at once; the others wait in order. */
 export class Turns {
   readonly #max: number
   readonly #waiting: (() => void)[] = []
@@ -15,7 +15,7 @@ export class Turns {
       return await task()
     } finally {
       const next = this.#waiting.shift()
-      // The turn goes to the next without a moment in which somebody else could take it.
+      // The turn passes to the next task directly, so that no other task can take it in between.
       if (next) next()
       else this.#running -= 1
     }

@@ -1,6 +1,6 @@
 import type { CursorParts } from '@crossfade/protocol'
 
-/** One entry of a topic's log (PROTOCOL §1). `data` is JSON text on one line, so that its bytes are made once. */
+/** One entry of a topic's log (PROTOCOL §1). `data` is JSON text on one line, so that its bytes are produced once. */
 export interface Entry {
   readonly offset: number
   /** The application's event name, or `snapshot` / `patch` on a value topic. */
@@ -9,7 +9,7 @@ export interface Entry {
   readonly data: string
   /** Value topics: hash of the value after this entry. */
   readonly hash?: string
-  /** Log topics: id of the thing, by which a client recognises what a REST answer gave it already. */
+  /** Log topics: id of the item, by which a client recognises what a REST answer already gave it. */
   readonly key?: string
   /** When the change was committed or published, ms since 1970. */
   readonly at: number
@@ -34,7 +34,7 @@ export interface LogState {
   readonly snapshot: Snapshot | null
 }
 
-/** Where a change comes from: positions of one source compare as strings. */
+/** Where a change comes from. Source positions of one source compare as strings. */
 export interface SourcePosition {
   readonly source: string
   readonly position: string
@@ -49,10 +49,10 @@ export type Append =
       readonly key?: string
       readonly at: number
       readonly from?: SourcePosition
-      /** A repeated id within two minutes appends nothing. */
+      /** An id that is repeated within two minutes appends nothing. */
       readonly idempotencyKey?: string
     }
-  /** A value topic's new value; `patch` (JSON text) leads from the previous one. Dropped when its source position is below the high-water mark. */
+  /** A value topic's new value; `patch` (JSON text) leads from the previous value to it. Dropped when its source position is below the high-water mark. */
   | {
       readonly kind: 'value'
       readonly value: Snapshot
@@ -77,7 +77,7 @@ export interface OpenLog {
   close(): void
 }
 
-/** Entries after an offset, oldest first, as many as fit the page. */
+/** Entries after an offset, oldest first, as many as fit on the page. */
 export interface LogPage {
   readonly state: LogState
   readonly entries: readonly Entry[]

@@ -53,7 +53,7 @@ interface MemoryLog {
   bytes: number
   snapshot: Snapshot | null
   listeners: Set<BrokerListener>
-  /** High-water mark per source: what is at or below it was appended already. */
+  /** High-water mark per source: positions at or below it have been appended already. */
   highWater: Map<string, string>
   usedAt: number
 }
@@ -66,7 +66,7 @@ class MemoryBroker implements Broker {
   readonly #droppedHighWater = new Map<string, string>()
   readonly #sweeper: NodeJS.Timeout
   #epoch = newEpoch()
-  /** No topic that starts anew may reuse an offset of this epoch: it starts above the greatest that was dropped. */
+  /** A new topic must not reuse an offset of this epoch: it starts above the greatest offset that was dropped. */
   #droppedHead = 0
 
   constructor(options: Required<MemoryBrokerOptions>) {
@@ -132,7 +132,7 @@ class MemoryBroker implements Broker {
   }
 
   #resetLogs(reason: string, isLost: (key: string) => boolean): void {
-    // A log that was forgotten may be one of them: it starts above the cursors that it gave.
+    // A log that was forgotten may be among them: it starts above the cursors that it handed out.
     this.#droppedHead += 1
     for (const [key, log] of this.#logs) {
       if (log.kind !== 'log' || !isLost(key)) continue
@@ -162,7 +162,7 @@ class MemoryBroker implements Broker {
     return log.head
   }
 
-  /** The value at the present head: an entry, so that its hash can be checked later, but nothing new. */
+  /** Stores the value at the present head: as an entry, so that its hash can be checked later, but without a new offset. */
   #storeInitial(log: MemoryLog, value: Snapshot): number {
     if (log.snapshot !== null) return log.head
     log.snapshot = value
@@ -208,7 +208,7 @@ class MemoryBroker implements Broker {
     return log.head
   }
 
-  /** Moves the topic's high-water mark; false when the position was appended already. */
+  /** Moves the topic's high-water mark; false when the source position was appended already. */
   #advance(log: MemoryLog, from: SourcePosition): boolean {
     const mark = log.highWater.get(from.source) ?? this.#droppedHighWater.get(from.source)
     if (mark !== undefined && from.position <= mark) return false
@@ -266,7 +266,7 @@ class MemoryBroker implements Broker {
   }
 
   #fresh(kind: 'value' | 'log'): MemoryLog {
-    // A value topic starts one above: what changed while it was cold is unknown, so no older cursor may seem current (R8).
+    // A value topic starts one above: changes while it was cold are unknown, so no older cursor may seem current (R8).
     const head = kind === 'value' ? this.#droppedHead + 1 : this.#droppedHead
     return {
       kind,
@@ -297,9 +297,9 @@ class MemoryBroker implements Broker {
     this.#keepHighWater(log)
   }
 
-  /** What a log had is not appended again when a feed repeats it. */
+  /** Events that a dropped log had are not appended again when a feed repeats them. */
   #keepHighWater(log: MemoryLog): void {
-    // Only log topics are exact by position; a value topic's mark says nothing about another topic's events.
+    // Only log topics count every source position; a value topic's high-water mark says nothing about another topic's events.
     if (log.kind !== 'log') return
     for (const [source, mark] of log.highWater) {
       const known = this.#droppedHighWater.get(source)

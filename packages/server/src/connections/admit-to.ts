@@ -6,15 +6,15 @@ import type { Hub } from '../topics/hub.ts'
 import type { LiveTopic } from '../topics/live-topic.ts'
 import { ValueTopic } from '../topics/value-topic.ts'
 
-/** Under what the server loads public topics. */
+/** The headers and address with which the server loads public topics. */
 export interface Service {
   readonly headers: Readonly<Record<string, string>>
-  /** The network address of its runs; `null`: that of a client for whom it loads. */
+  /** The network address of its runs; `null`: the address of a client that it loads for. */
   readonly ip: string | null
 }
 
 /**
- * Lets a client in to a topic, or not (R14). A first load that the client's own credentials, or nobody's, make proves access by itself:
+ * Admits a client to a topic, or refuses it (R14). A first load with the client's own credentials, or with none, proves access by itself:
  * then the endpoint runs once, not twice.
  *
  * @throws CrossfadeError of the refusal.
@@ -26,7 +26,7 @@ export async function admitTo(
 ): Promise<void> {
   const { address } = topic
   if (hub.isUnshared(address)) {
-    const detail = `The topic "${address.name}" is not shared any more. Read its endpoint.`
+    const detail = `The topic "${address.name}" is no longer shared. Read its endpoint.`
     throw new RunError({ kind: 'refused', status: 0, detail })
   }
   const isPublic = address.definition.audience === 'public'

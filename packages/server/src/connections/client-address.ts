@@ -20,17 +20,17 @@ for (const [network, bits] of [
 /**
  * The address that a request comes from, by the application's own `trustProxy`; IPv4 always in its short form.
  *
- * @returns `null` where there is none, such as on a Unix socket, or where a proxy names something that is no address.
+ * @returns `null` where there is none, such as on a Unix socket, or where a proxy sends something that is not an address.
  */
 export function addressOf(request: Pick<FastifyRequest, 'ip'>): string | null {
-  // Fastify's type promises a text, but a Unix socket has no address. Some proxies add a port.
+  // Fastify's type promises a string, but a Unix socket has no address. Some proxies add a port.
   const ip = (request.ip as string | undefined)
     ?.replace(/^::ffff:(?=\d+\.)/i, '')
     .replace(/^(\d+(?:\.\d+){3}):\d+$/, '$1')
   return ip === undefined || isIP(ip) === 0 ? null : ip
 }
 
-/** Whether an address is of a private network, of this machine or of one link (RFC 1918, 3927, 4193, 4291). */
+/** Whether an address belongs to a private network, to this machine or to one link (RFC 1918, 3927, 4193, 4291). */
 export function isPrivate(address: string): boolean {
   const [bare = ''] = address.split('%')
   return privateRanges.check(bare, isIP(bare) === 6 ? 'ipv6' : 'ipv4')

@@ -2,9 +2,9 @@ import { CrossfadeError } from '@crossfade/protocol'
 import type { Identity } from '../identity/principal.ts'
 
 /**
- * How many connections one account, or one address of clients without account, may hold (PROTOCOL §8).
+ * How many connections one account, or one address of clients without an account, may have (PROTOCOL §8).
  *
- * Who is known counts by account alone: a company behind one address, or everybody behind one proxy, shares no bound.
+ * Clients with an account count by account alone: a company behind one address, or everybody behind one proxy, shares no bound.
  */
 export class ConnectionCounter {
   readonly #maxPerPrincipal: number
@@ -19,7 +19,7 @@ export class ConnectionCounter {
   /**
    * Counts a connection of a client: by its principal, and by its address only when it has none.
    *
-   * @returns what gives it back; calling it twice is harmless.
+   * @returns releases it; calling it twice is harmless.
    * @throws CrossfadeError `too_fast`
    */
   acquire({ principal }: Identity, address: string | null): () => void {
@@ -29,8 +29,8 @@ export class ConnectionCounter {
   }
 
   /**
-   * Counts a connection that has not said yet who its client is, like {@link acquire}. They have a count of their own: anonymous
-   * clients that use up their address shut nobody out who has an account.
+   * Counts a connection that has not yet said who its client is, like {@link acquire}. These have a separate count: anonymous
+   * clients that use up the limit of their address lock out nobody who has an account.
    */
   acquireUnknown(address: string | null): () => void {
     return this.#takeAddress('unknown', address)

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 
-/** A name for one connection, for logs and support. */
+/** The id of one connection, for logs and support. */
 export function connectionId(): string {
   return randomBytes(9).toString('base64url')
 }

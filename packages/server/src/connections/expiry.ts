@@ -5,15 +5,15 @@ import type { Outlet } from './outlet.ts'
 /**
  * Ends a connection when its credentials run out and no new token arrived.
  *
- * @param graceMs a new token is asked for this long before the old one runs out, and waited for as long after it (R53).
+ * @param graceMs a new token is requested this long before the old one expires, and awaited for the same time after it (R53).
  * @param outlet gets `token_expiring` ahead.
- * @returns what cancels it, as a new token does.
+ * @returns cancels it, for when a new token arrives.
  */
 export function expireWith(identity: Identity, graceMs: number, outlet: Outlet, expire: () => void): () => void {
   const expiresAt = identity.principal?.expiresAt
   if (expiresAt === undefined) return () => {}
   const leftMs = expiresAt - Date.now()
-  // Tokens that live shorter than the time ahead are asked for in the middle of their lives, not again and again at their beginning.
+  // A token that lives shorter than this is replaced half-way through its life, not again and again right after it was issued.
   const askMs = Math.max(leftMs - graceMs, leftMs / 2)
   const cancelAsk = runLater(
     () => outlet.send({ type: 'error', code: 'token_expiring', message: 'Your token runs out soon. Send a new one.' }),

@@ -2,13 +2,13 @@
 export interface Beating {
   /** When something was last written to it, by `performance.now()`. */
   readonly lastWriteAt: number
-  /** Called once an interval. `idle`: nothing was written since the last call, so a heartbeat is due (R25). */
+  /** Called once per interval. `idle`: nothing was written since the last call, so a heartbeat is due (R25). */
   beat(message: { type: 'heartbeat'; at: number; n: number }, idle: boolean): void
 }
 
 const slots = 50
 
-/** One timer for the heartbeats of all connections: each is visited once an interval, in its slot. */
+/** One timer for the heartbeats of all connections: each is visited once per interval, in its slot. */
 export class Heartbeats {
   readonly #slots: Set<Beating>[] = Array.from({ length: slots }, () => new Set())
   #intervalMs = 0
@@ -20,7 +20,7 @@ export class Heartbeats {
     this.beatEvery(intervalMs)
   }
 
-  /** Sets the interval anew. */
+  /** Changes the interval. */
   beatEvery(intervalMs: number): void {
     if (intervalMs === this.#intervalMs) return
     clearInterval(this.#timer)
@@ -29,7 +29,7 @@ export class Heartbeats {
     this.#timer.unref()
   }
 
-  /** @returns what takes the connection out again. */
+  /** @returns removes the connection again. */
   add(connection: Beating): () => void {
     // The slot just visited comes round last: the first heartbeat is a whole interval away.
     const slot = this.#slots[this.#tick] as Set<Beating>

@@ -7,16 +7,16 @@ import type { ValueTopic } from '../topics/value-topic.ts'
 import type { Outlet } from './outlet.ts'
 import type { Subscription } from './subscription.ts'
 
-/** Where a client says it stands. */
+/** The point from which a client resumes. */
 export interface ResumePoint {
   readonly cursor?: string | undefined
   readonly hash?: string | undefined
   readonly history?: number | undefined
-  /** It was told that the topic is stale. */
+  /** The client has been told that the topic is stale. */
   readonly stale?: boolean | undefined
 }
 
-/** Bytes of history that are read and written at once (R9). */
+/** Bytes of history that are read and written in one step (R9). */
 const pageBytes = 64 * 1024
 
 /** How a value topic's subscription begins. */
@@ -25,12 +25,12 @@ type ValueStart =
   | { readonly kind: 'current'; readonly knowsHash: boolean }
   /** The patches after its cursor lead to the newest value. */
   | { readonly kind: 'patches'; readonly entries: readonly Entry[] }
-  /** It gets the whole value; `recovered` as in R3 and R4. */
+  /** The client gets the whole value; `recovered` as in R3 and R4. */
   | { readonly kind: 'snapshot'; readonly recovered: boolean; readonly differs: boolean }
 
 /**
- * Joins a value topic: once there is room for its value, recovery and attachment happen in one synchronous step, for the very state
- * that the recovery was made for, so that nothing falls between.
+ * Joins a value topic: once there is room for its value, recovery and attachment happen in one synchronous step, for exactly the state
+ * that was recovered, so that nothing falls in between.
  */
 export async function joinValue(
   subscription: Subscription,
@@ -49,10 +49,10 @@ export async function joinValue(
     const state = topic.state
     const start = await valueStart(topic, cursor, position.hash, broker)
     if (subscription.ended) return
-    // It is not known any more whether the client may read it: everything is looked at again when it is.
+    // Whether the client may read it is no longer known: everything is checked again once it is.
     if (subscription.suspended) continue
     if (start.kind === 'snapshot' && start.differs && !reloaded) {
-      // The client may hold a newer value than this topic, from a REST answer: it must not get an older one (R6, R8).
+      // The client may have a newer value than this topic, from a REST answer: it must not get an older one (R6, R8).
       reloaded = true
       await topic.reload(subscription.identity)
     } else if (isSame(topic.state, state) && !outlet.congested()) return beginValue(subscription, topic, cursor, start)
@@ -124,7 +124,7 @@ export async function rejoinValue(subscription: Subscription, topic: ValueTopic)
   const { state } = topic
   if (subscription.epoch !== state.epoch) subscription.reset(state, 'a new epoch began while events were withheld')
   topic.attach(subscription)
-  // A connection that is full gets it when it has drained.
+  // A full connection gets it once it has drained.
   if (!subscription.congested()) topic.catchUp(subscription)
   await topic.caughtUp()
   if (!subscription.ended && !subscription.suspended) subscription.tellStaleness(topic)

@@ -1,10 +1,10 @@
-/** The longest delay that a timer of Node takes; a longer one fires at once. */
+/** The longest delay that a timer of Node takes; a longer one fires immediately. */
 const maxTimerMs = 2 ** 31 - 1
 
 /**
  * Runs something later, however long that is. It does not keep the process alive.
  *
- * @returns what cancels it.
+ * @returns cancels it.
  */
 export function runLater(run: () => void, ms: number): () => void {
   let leftMs = Math.max(0, ms)

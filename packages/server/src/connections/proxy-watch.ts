@@ -1,12 +1,12 @@
 import type { FastifyRequest } from 'fastify'
 import { addressOf, isPrivate } from './client-address.ts'
 
-/** So many connections at once are no developer's browser. */
+/** No developer's browser opens this many connections at once. */
 const manyConnections = 50
 
 /**
- * Notices that all clients seem to come from one private address: a proxy's, which the application does not know of. Limits by address then
- * take all visitors for one.
+ * Notices that all clients seem to come from one private address: that of a proxy which the application does not know about. Limits by address would then
+ * count all visitors as one.
  */
 export class ProxyWatch {
   readonly #warn: (message: string) => void
@@ -19,7 +19,7 @@ export class ProxyWatch {
   }
 
   /**
-   * Looks at a client. Warns once: when a second client is forwarded from the one private address, or when it has many connections.
+   * Examines a request. Warns once: when a second client is forwarded from the same private address, or when that address has many connections.
    *
    * @param open how many connections there are now.
    */
@@ -36,8 +36,8 @@ export class ProxyWatch {
     if (open < manyConnections && !this.#isSecondForwarded(request.headers)) return
     this.#watching = false
     this.#warn(
-      `All clients seem to come from ${address}, a private address: probably a proxy's. Limits by address count all of its visitors without account as one client. ` +
-        `If there is a proxy, name it to Fastify: Fastify({ trustProxy: '${address}' }).`,
+      `All clients seem to come from ${address}, a private address: probably a proxy's. Limits by address count all of its visitors without an account as one client. ` +
+        `If there is a proxy, tell Fastify about it: Fastify({ trustProxy: '${address}' }).`,
     )
   }
 

@@ -5,8 +5,8 @@ import { TokenBucket } from './token-bucket.ts'
 const sweepMs = 30_000
 
 /**
- * How much one client may ask for: requests to `{base}/*`, and topics for which an endpoint has to be run. By account; by address, where
- * there is no account; and by address alone for credentials that were bad, before they are looked at again.
+ * How much one client may ask for: requests to `{base}/*`, and topics for which an endpoint has to be run. Counted by account; by address, where
+ * there is no account; and by address alone for bad credentials, before any are verified again.
  */
 export class RequestRate {
   readonly #perSecond: number
@@ -34,7 +34,7 @@ export class RequestRate {
   }
 
   /**
-   * Refuses an address that has sent too many bad credentials lately, whatever it sends now.
+   * Refuses an address that has recently sent too many bad credentials, whatever it sends now.
    *
    * @throws CrossfadeError `too_fast`
    */
@@ -51,7 +51,7 @@ export class RequestRate {
     clearInterval(this.#sweeper)
   }
 
-  /** @returns `null` for a client without an address, as on a Unix socket: it cannot be told from others. */
+  /** @returns `null` for a client without an address, as on a Unix socket: it cannot be distinguished from others. */
   #bucket(buckets: Map<string, TokenBucket>, client: string | null): TokenBucket | null {
     if (client === null) return null
     const bucket = buckets.get(client) ?? new TokenBucket(this.#perSecond, this.#burst)

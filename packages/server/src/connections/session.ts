@@ -16,19 +16,19 @@ import type { Outlet } from './outlet.ts'
 import { Subscription } from './subscription.ts'
 import type { TopicCounter } from './topic-counter.ts'
 
-/** What every session shares. */
+/** What all sessions share. */
 export interface SessionPorts {
   readonly hub: Hub
   readonly gate: PushGate
   readonly access: Access
   readonly topics: TopicCounter
-  /** Where unexpected errors are told. */
+  /** Where unexpected errors are reported. */
   readonly report: (error: unknown, context: string) => void
-  /** Under what public topics are loaded. */
+  /** The headers and address with which public topics are loaded. */
   readonly service: Service
-  /** Counts work that a client causes: a run of an endpoint for a topic that it was not granted yet. Throws `too_fast`. */
+  /** Counts work that a client causes: a run of an endpoint for a topic that it has not been granted yet. Throws `too_fast`. */
   readonly charge: (identity: Identity) => void
-  /** Within which time all clients are to do what they all do now, ms, so that they do not do it at once. */
+  /** The time over which all clients spread something that they all have to do, ms. */
   readonly spreadMs: () => number
   readonly skips: Skips
 }
@@ -42,7 +42,7 @@ export interface SubscribeRequest extends ResumePoint {
 
 const maxJoinsAtOnce = 16
 
-/** One client's subscriptions on one connection, whatever the transport. Trouble with one topic never ends the others (R54). */
+/** One client's subscriptions on one connection, whatever the transport. A failing topic never ends the others (R54). */
 export class Session {
   identity: Identity
   readonly subscriptions: Map<string, Subscription> = new Map()
@@ -50,7 +50,7 @@ export class Session {
   readonly #outlet: Outlet
   readonly #maxTopics: number
   readonly #onTurnedAway: (() => void) | undefined
-  /** One client's cold topics do not run all endpoints at once, and one that hangs takes one turn. */
+  /** Bounds how many endpoints one client's cold topics run at once; one that hangs takes up a single turn. */
   readonly #joins = new Turns(maxJoinsAtOnce)
   #closed = false
 
@@ -63,7 +63,7 @@ export class Session {
     this.#onTurnedAway = onTurnedAway
   }
 
-  /** Subscribes, or says in an `error` message why not. Never rejects. A second subscription to a topic replaces the first (R33). */
+  /** Subscribes, or sends an `error` message that says why not. Never rejects. A second subscription to a topic replaces the first (R33). */
   async subscribe(request: SubscribeRequest): Promise<void> {
     if (this.#closed) return
     let subscription: Subscription | null = null
@@ -87,7 +87,7 @@ export class Session {
     }
   }
 
-  /** New credentials of the same principal: living subscriptions go on under them, unless the answer is no longer theirs. */
+  /** New credentials of the same principal: subscriptions continue with them, unless they lead to a different answer. */
   renew(identity: Identity): void {
     this.identity = identity
     for (const subscription of this.subscriptions.values()) {
@@ -100,7 +100,7 @@ export class Session {
     }
   }
 
-  /** The connection has drained: value topics that skipped versions send their newest. */
+  /** The connection has drained: value topics that skipped versions send their newest value. */
   drained(): void {
     for (const subscription of this.subscriptions.values()) {
       if (this.#outlet.congested()) return
@@ -109,7 +109,7 @@ export class Session {
     }
   }
 
-  /** An answer goes out: topics whose endpoint has not answered yet keep no others waiting (R54). */
+  /** An answer goes out: topics whose endpoint has not answered yet do not keep the others waiting (R54). */
   giveUpPending(): void {
     for (const subscription of this.subscriptions.values()) {
       if (subscription.hasBegun) continue
@@ -119,13 +119,13 @@ export class Session {
     }
   }
 
-  /** Ends all subscriptions without a word: the connection is gone. */
+  /** Ends all subscriptions without telling the client: the connection is gone. */
   close(): void {
     this.#closed = true
     for (const subscription of this.subscriptions.values()) this.#drop(subscription)
   }
 
-  /** Tells a refusal of this topic or message; the connection goes on. */
+  /** Tells the client that a topic or message is refused; the connection stays open. */
   refuse(error: unknown, topic?: string, id?: string): void {
     const { gate } = this.#ports
     const failure = this.failureOf(error, topic)
@@ -138,7 +138,7 @@ export class Session {
     })
   }
 
-  /** What the client is told of an error. One that nobody expects is reported and not shown. */
+  /** What the client is told about an error. An unexpected one is reported and not shown. */
   failureOf(error: unknown, topic?: string): Failure {
     if (error instanceof UnusableGroup) this.#ports.skips.mistake(error.definition, error.detail)
     if (error instanceof CrossfadeError) return { code: error.code, message: messageOf(error, topic) }
@@ -172,7 +172,7 @@ export class Session {
     const topic = await hub.acquire(address)
     try {
       await this.#joins.run(async () => {
-        // Its client may have left while it waited for its turn: no endpoint runs for nobody.
+        // The client may have left while this waited for its turn: then no endpoint runs.
         if (!subscription.ended && !this.#closed) await admitTo(topic, subscription.identity, this.#ports)
       })
       if (subscription.ended || this.#closed) return
@@ -180,7 +180,7 @@ export class Session {
       if (!this.#belongsTo(topic.address, subscription.identity))
         throw new CrossfadeError('forbidden', notYours(request.topic))
       subscription.topic = topic
-      // Before it gets anything: a revocation while it catches up concerns it, too.
+      // Before it gets anything: a revocation while it catches up must reach it, too.
       access.watch(topic.address, subscription)
       if (topic instanceof ValueTopic) await joinValue(subscription, topic, request, hub.broker, this.#outlet)
       else if (topic instanceof LogTopic) await joinLog(subscription, topic, request, hub.broker, this.#outlet)
@@ -224,14 +224,14 @@ export class Session {
   }
 }
 
-/** Which status the endpoint gave would tell whether there is something. */
+/** The endpoint's status would reveal whether the thing exists. */
 function messageOf(error: CrossfadeError, topic: string | undefined): string {
   return error instanceof RunError && error.code === 'forbidden' && topic !== undefined
     ? refusalOf(topic)
     : error.message
 }
 
-/** Whether these credentials lead to this very answer: another group's, or another language's, is another address. */
+/** Whether these credentials lead to this same answer: the answer for another group, or in another language, has another address. */
 function notYours(name: string): string {
   return `With your new credentials "${name}" has another answer. Subscribe again.`
 }

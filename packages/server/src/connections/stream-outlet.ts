@@ -11,12 +11,12 @@ export interface StreamPort {
   bytesOf(batch: Batch): Buffer
   /** The outbox is over its bound. */
   overflow(): void
-  /** What waited was written: value topics may go on. */
+  /** The outbox was written: value topics may continue. */
   drained(): void
 }
 
 /**
- * The bounded outbox of a WebSocket or SSE connection: gathers the buffers of a tick and writes them at its end. What the kernel
+ * The bounded outbox of a WebSocket or SSE connection: collects the buffers of a tick and writes them at its end. What the kernel
  * does not take stays in the stream's buffer, and both together are bounded in bytes.
  */
 export class StreamOutlet implements Outlet, Flushable {
@@ -26,9 +26,9 @@ export class StreamOutlet implements Outlet, Flushable {
   readonly #maxBytes: number
   #queue: Buffer[] = []
   #queuedBytes = 0
-  /** At most so many bytes of this connection's own messages wait. */
+  /** An upper bound of the bytes of this connection's own messages that are waiting. */
   #ownBytes = 0
-  /** Somebody was told that there is no room. */
+  /** A topic was told that there is no room. */
   #blocked = false
   #waiters: ((room: boolean) => void)[] = []
   #closed = false
@@ -44,7 +44,7 @@ export class StreamOutlet implements Outlet, Flushable {
 
   readonly #onDrain = (): void => this.#resume()
 
-  /** Bytes that wait for the client. */
+  /** Bytes that are waiting for the client. */
   get waitingBytes(): number {
     return this.#queuedBytes + this.#port.stream.writableLength
   }
@@ -52,14 +52,14 @@ export class StreamOutlet implements Outlet, Flushable {
   send(message: object): void {
     if (this.#closed) return
     const bytes = this.#port.encode(message)
-    // Of what the client has taken nothing waits: own bytes are no more than all that wait.
+    // Bytes that the client has taken no longer wait: its own messages are at most all that is waiting.
     this.#ownBytes = Math.min(this.#ownBytes, this.waitingBytes) + bytes.length
-    // Answers to a client that asks and does not read would fill the memory as events would.
+    // Answers to a client that sends requests and does not read would fill the memory just as events would.
     if (this.#ownBytes > this.#maxBytes) this.#port.overflow()
     else this.#push(bytes)
   }
 
-  /** Writes a last message after what waits. Nothing is written any more. */
+  /** Writes a last message after those that are waiting. Nothing is written after it. */
   finish(message: object): void {
     this.#push(this.#port.encode(message))
     this.flush()
@@ -100,11 +100,11 @@ export class StreamOutlet implements Outlet, Flushable {
       for (const bytes of queue) stream.write(bytes)
       stream.uncork()
     }
-    // What waited in the queue alone never makes the stream say `drain`.
+    // The queue alone never makes the stream emit `drain`.
     this.#resume()
   }
 
-  /** Forgets what waits; nothing is written any more. */
+  /** Drops what is waiting; nothing more is written. */
   close(): void {
     this.#closed = true
     // The socket may carry another answer after this one.

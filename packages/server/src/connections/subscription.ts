@@ -10,23 +10,23 @@ import type { Outlet } from './outlet.ts'
 /** What a subscription asks of its session. */
 export interface SubscriptionPorts {
   readonly onEnd: (subscription: Subscription) => void
-  /** It was suspended and may go on: gives it what it missed, and everything after that. */
+  /** It was suspended and may continue: delivers what it missed, and everything after that. */
   readonly rejoin: (subscription: Subscription) => void
-  /** Within which time those who lost events are to read their endpoints again, ms. */
+  /** The time over which clients that lost events should read their endpoints again, ms. */
   readonly spreadMs: () => number
 }
 
-/** Events are withheld until it is known whether the client may still read the topic. */
+/** Events are withheld until the endpoint has said whether the client may still read the topic. */
 interface Suspension {
   readonly topic: LiveTopic | null
-  /** It got everything then; else it was still joining, and goes on with that by itself. */
+  /** It was receiving events; otherwise it was still joining, and continues with that by itself. */
   readonly wasAttached: boolean
   /** ms since 1970. */
   readonly since: number
   readonly waiting: (() => void)[]
 }
 
-/** One client's position in one topic. */
+/** One client's subscription to one topic. */
 export class Subscription implements Subscriber, Supervised {
   readonly id: string | undefined
   readonly name: string
@@ -38,10 +38,10 @@ export class Subscription implements Subscriber, Supervised {
   offset = 0
   needsSnapshot = true
   topic: LiveTopic | null = null
-  /** Replaced, unsubscribed or disconnected: an asynchronous step that finds this must do nothing. */
+  /** Replaced, unsubscribed or disconnected: an asynchronous step that finds this set must do nothing. */
   ended = false
   #suspension: Suspension | null = null
-  /** Why the topic is stale, as far as the client knows; `known` where it said itself that it is. */
+  /** Why the topic is stale, as far as the client has been told; `known` if the client itself said so. */
   #told: Staleness['reason'] | 'known' | null
 
   constructor(
@@ -64,7 +64,7 @@ export class Subscription implements Subscriber, Supervised {
     this.#ports = ports
   }
 
-  /** It has a position in the topic; until then it waits for the endpoint. */
+  /** It has a cursor in the topic; until then it waits for the endpoint. */
   get hasBegun(): boolean {
     return this.epoch !== ''
   }
@@ -85,7 +85,7 @@ export class Subscription implements Subscriber, Supervised {
     this.#outlet.deliver(batch, this.topic?.address.definition.kind === 'log')
   }
 
-  /** A page of a recovery: paced by the drain, so that it does not count against the bound (R9). */
+  /** A page of a recovery: paced by the drain, so it does not count against the bound (R9). */
   deliverPage(batch: Batch): void {
     this.#outlet.deliver(batch, false)
   }
@@ -106,9 +106,9 @@ export class Subscription implements Subscriber, Supervised {
   }
 
   /**
-   * Leaves without a word, because the connection takes no more: the client asks again.
+   * Leaves without telling the client, because the connection takes no more messages: the client asks again.
    *
-   * @param cursor where the client stands, told as its position.
+   * @param cursor the cursor that the client is told to resume from.
    */
   postpone(cursor: CursorParts | null): void {
     if (cursor === null) {
@@ -119,14 +119,14 @@ export class Subscription implements Subscriber, Supervised {
     this.offset = cursor.offset
   }
 
-  /** When it has all that it missed: whether the topic is stale, and why, if the client does not know (R55). */
+  /** Called when it has caught up: tells the client whether the topic is stale, and why, if it does not know (R55). */
   tellStaleness({ staleness, cursor }: LiveTopic): void {
     if (staleness === null) {
       if (this.#told !== null) this.fresh(cursor)
     } else if (this.#told !== 'known' && this.#told !== staleness.reason) this.stale(staleness)
   }
 
-  /** In the answer to a poll what is stale is named, also to a client that knows. */
+  /** The answer to a poll names each stale topic, even to a client that knows. */
   restateStaleness(): void {
     if (this.topic?.staleness && this.#told === 'known') this.stale(this.topic.staleness)
   }
@@ -148,7 +148,7 @@ export class Subscription implements Subscriber, Supervised {
   suspend(): void {
     if (this.ended || this.#suspension !== null) return
     const { topic } = this
-    // It stays live, and what happens meanwhile is had from its history.
+    // The topic stays live, and what happens meanwhile is delivered from its history.
     topic?.retain()
     const wasAttached = topic?.subscribers.has(this) === true
     topic?.detach(this)
@@ -156,7 +156,7 @@ export class Subscription implements Subscriber, Supervised {
   }
 
   tellSuspended(): void {
-    // Who waits for the endpoint's first answer has been told nothing yet, and waits on.
+    // A client that still waits for the endpoint's first answer has been told nothing yet, and keeps waiting.
     if (this.#suspension === null || !this.hasBegun || this.#told === 'unverified') return
     this.stale({ since: this.#suspension.since, reason: 'unverified' })
   }
@@ -167,7 +167,7 @@ export class Subscription implements Subscriber, Supervised {
   }
 
   /**
-   * Waits until the client may get something.
+   * Waits until the client may be sent something.
    *
    * @returns false when the subscription has ended meanwhile.
    */
@@ -179,7 +179,7 @@ export class Subscription implements Subscriber, Supervised {
     return !this.ended
   }
 
-  /** Gone, or about to be: nothing waits for it any more. */
+  /** Gone, or about to go: nothing waits for it any longer. */
   close(): void {
     this.ended = true
     this.#endSuspension()

@@ -24,7 +24,7 @@ export class TokenBucket {
     return this.#tokens < 1
   }
 
-  /** Nothing was taken for so long that a new bucket would be the same. */
+  /** No token was taken for so long that a new bucket would be the same. */
   get full(): boolean {
     this.#refill()
     return this.#tokens >= this.#burst

@@ -11,7 +11,7 @@ export interface Subscriber {
   readonly mode: 'events' | 'changes'
   /** A load of a topic that is not public may use these credentials. */
   readonly identity: Identity
-  /** Its connection takes messages until it is full; the rest is had by the client's next request. */
+  /** Its connection takes messages until it is full; the client's next request gets the remainder. */
   readonly paged: boolean
   /** Offset of the last entry given to the client's connection. */
   offset: number
@@ -20,9 +20,9 @@ export interface Subscriber {
   /** The connection has more waiting than it can write: a value topic skips versions until it drains. */
   congested(): boolean
   deliver(batch: Batch): void
-  /** The topic's newest value cannot be had (R55). */
+  /** The topic's newest value cannot be loaded (R55). */
   stale(staleness: Staleness): void
-  /** What `stale` said is over. */
+  /** The topic is no longer stale. */
   fresh(cursor: string): void
   /** History was lost on this live subscription (R4). */
   reset(state: LogState, reason: string): void

@@ -121,7 +121,7 @@ const standaloneChecks: Checks<StandaloneLogOptions> = {
 /**
  * Checks a route's `config.crossfade` as far as a declaration shows it, before anything is made of it.
  *
- * @throws CrossfadeError `invalid_options` with all that is wrong.
+ * @throws CrossfadeError `invalid_options` that lists everything that is wrong.
  */
 export function checkBlock(url: string, block: unknown): void {
   const where = `The route ${url}`
@@ -150,7 +150,7 @@ export function checkBlock(url: string, block: unknown): void {
 /**
  * Checks the options of `app.crossfade.log()`.
  *
- * @throws CrossfadeError `invalid_options` with all that is wrong.
+ * @throws CrossfadeError `invalid_options` that lists everything that is wrong.
  */
 export function checkStandaloneLog(pattern: unknown, options: unknown): void {
   const where = `The log ${shown(pattern)}`

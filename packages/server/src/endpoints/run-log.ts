@@ -33,7 +33,7 @@ export class RunLog {
     this.#log = log
   }
 
-  /** A load of this topic came to this. */
+  /** Takes the outcome of a load of this topic. */
   loaded({ definition, name, key }: TopicAddress, verdict: Verdict): void {
     if (verdict.kind === 'value' || verdict.kind === 'unchanged') return this.#recovered(definition, key)
     // What is gone, or not this client's, is an answer and no trouble; a public topic is refused to the service itself.

@@ -1,4 +1,4 @@
-/** What the lifecycle of a feed writes to; Fastify's logger fits. */
+/** Where the lifecycle of a feed logs; Fastify's logger fits. */
 export interface FeedLog {
   info(message: string): void
   warn(message: string): void
@@ -10,10 +10,10 @@ export type Outlook = 'tried again' | 'given up'
 
 const outlooks: Readonly<Record<Outlook, string>> = {
   'tried again': 'It is tried again until it can.',
-  'given up': 'It is not tried again: mend the cause and restart.',
+  'given up': 'It is not tried again: fix the cause and restart.',
 }
 
-/** Tells each reason once: a database that is down for a night must not fill the log. */
+/** Logs each reason once: a database that is down for a night must not fill the log. */
 export class FeedFailureLog {
   readonly #log: FeedLog
   #reason: string | null = null
@@ -23,7 +23,7 @@ export class FeedFailureLog {
     this.#log = log
   }
 
-  /** Why the source could not be followed at last; `null`: it is well. */
+  /** Why the last attempt failed; `null`: the source is being followed. */
   get reason(): string | null {
     return this.#reason
   }

@@ -18,18 +18,18 @@ export interface FeedPorts {
   readonly sink: (batch: ChangeBatch) => Promise<void>
   /** `poll`: the application starts whatever the source does. `throw`: it does not start without its feed. */
   readonly failure: 'poll' | 'throw'
-  /** How long Fastify lets a hook take, ms; 0: for ever. */
+  /** How long Fastify lets a hook take, ms; 0: without limit. */
   readonly pluginTimeoutMs: number
 }
 
-/** What `/health` tells of the feed. */
+/** What `/health` reports about the feed. */
 export interface FeedHealth {
   readonly state: FeedState | null
   readonly lagBytes: number
   readonly lagMs: number
   /** Why it does not follow its source, or what else is wrong with it. */
   readonly lastError?: string
-  /** How often in a row it could not be started, for that reason. */
+  /** How many times in a row it could not be started, for that reason. */
   readonly failedStarts: number
 }
 
@@ -37,12 +37,12 @@ export interface FeedHealth {
 const bootWaitMs = 2_000
 const firstRetryMs = 250
 const retryCapMs = 15_000
-/** A connection that is lost and made again within this time is no news for clients, ms. */
+/** Clients are not told about a connection that is lost and restored within this time, ms. */
 const reconnectGraceMs = 3_000
 
 /**
- * Starts the feed when all routes are known, keeps trying where the source fails, and opens and closes the gate to push as the feed
- * comes and goes. Mistakes in code are thrown; what the source lacks or refuses is told, and ends by itself.
+ * Starts the feed when all routes are known, keeps trying where the source fails, and opens and closes the push gate as the feed
+ * comes and goes. Mistakes in code are thrown; failures of the source are logged, and end by themselves.
  */
 export class FeedLifecycle {
   readonly #ports: FeedPorts
@@ -59,7 +59,7 @@ export class FeedLifecycle {
   }
 
   /**
-   * Starts the feed; resolves at the latest when Fastify would lose its patience, whatever the source does.
+   * Starts the feed; resolves before Fastify's time-out for hooks, whatever the source does.
    *
    * @throws CrossfadeError `invalid_options`; with `failure: 'throw'` whatever the feed says.
    */
@@ -80,7 +80,7 @@ export class FeedLifecycle {
     return this.#stopped
   }
 
-  /** Whether the feed follows its source, stands by, or has not been heard of yet. */
+  /** Whether the feed follows its source, stands by, or has not reported yet. */
   get isWell(): boolean {
     return this.#failures.reason === null
   }
@@ -105,7 +105,7 @@ export class FeedLifecycle {
     try {
       await (patienceMs === 0 ? started : Promise.race([started, this.#tooLate(patienceMs, settled.signal)]))
     } catch (error) {
-      // What is still under way must not keep the process alive.
+      // Work that is still under way must not keep the process alive.
       started.catch(() => {})
       await this.stop()
       throw error
@@ -146,7 +146,7 @@ export class FeedLifecycle {
 
   /**
    * @param settle called when it is known whether the source can be followed.
-   * @throws whatever no further attempt can mend.
+   * @throws errors that no further attempt can cure.
    */
   async #keepStarting(settle: () => void): Promise<void> {
     const { feed, sink, gate } = this.#ports
@@ -171,7 +171,7 @@ export class FeedLifecycle {
   #started(): void {
     this.#isStarted = true
     const { feed } = this.#ports
-    // A feed that does not tell its states counts as one that streams.
+    // A feed that does not report its states counts as one that streams.
     this.#became(feed.onState === undefined ? 'streaming' : (feed.status?.().state ?? 'streaming'))
   }
 
@@ -207,7 +207,7 @@ export class FeedLifecycle {
   #close(what: string, outlook: Outlook): void {
     const { feed, gate } = this.#ports
     this.#failures.failed(new Error(`${what}: ${feed.status?.().lastError ?? 'it gives no reason'}`), outlook)
-    // Where another process had the source it may still have it: then it is not for this one to say that there is no push.
+    // If another process followed the source it may still do so: then this one must not say that there is no push.
     if (gate.state !== 'standby') gate.become('off')
   }
 }

@@ -30,7 +30,7 @@ export class PushGate {
     return this.#state === 'open'
   }
 
-  /** It says nothing of push, neither that there is any nor that there is none: another process may know better. */
+  /** This process says nothing about push, neither that it is available nor that it is not: another process may know better. */
   get isSilent(): boolean {
     return this.#state === 'starting' || this.#state === 'standby'
   }
@@ -46,14 +46,14 @@ export class PushGate {
     this.#listeners.add(listener)
   }
 
-  /** Why a client that wants push is turned away. */
+  /** Why a client that asks for push is turned away. */
   get refusal(): string {
     return this.#state === 'off'
       ? 'The server cannot follow its database now, so it cannot push. Poll, and try again later.'
       : 'This process stands by for another one, so it cannot push now. Poll, and try again later.'
   }
 
-  /** When a client that was turned away is to come back, ms. Another process may have room for it at once. */
+  /** When a client that was turned away should come back, ms. Another process may accept it immediately. */
   get retryMs(): number {
     return this.#state === 'off' ? offRetryMs : standbyRetryMs
   }

@@ -1,6 +1,6 @@
 import type { ChangeRule, WatchedTable } from '@crossfade/changefeed'
 
-/** What the rules need of each table, together. */
+/** What the rules together need of each table. */
 export function watchedTables(rules: readonly ChangeRule[]): WatchedTable[] {
   const tables = new Map<string, WatchedTable>()
   for (const { table } of rules) {

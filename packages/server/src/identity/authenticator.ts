@@ -3,9 +3,9 @@ import { identityOf, type GivenPrincipal, type Headers, type Identity, type Prin
 import { requireUsable } from './usable-principal.ts'
 
 /**
- * Tells who sends these headers, as the application's own requests do (R50). `null`: nobody, that is anonymous.
+ * Identifies the sender of these headers, as the application does for its own requests (R50). `null`: anonymous.
  *
- * @throws CrossfadeError `unauthenticated` when there is a token and it is bad or expired.
+ * @throws CrossfadeError `unauthenticated` when there is a token and it is invalid or expired.
  */
 export type Authenticate = (credentials: { headers: Headers }) => GivenPrincipal | null | Promise<GivenPrincipal | null>
 
@@ -22,7 +22,7 @@ export class Authenticator {
 
   /**
    * @param ip the client's network address, or `null` where there is none.
-   * @throws CrossfadeError `unauthenticated`, or `server_error` when `authenticate` gave a principal that cannot be used.
+   * @throws CrossfadeError `unauthenticated`, or `server_error` when `authenticate` gave an unusable principal.
    */
   async identify(headers: Headers, ip: string | null): Promise<Identity> {
     const principal = await this.#principal(headers)

@@ -18,9 +18,9 @@ export interface Claims {}
 
 /** Who a connection or request is authenticated as (PROTOCOL §1), with its claims. */
 export type Principal = {
-  /** Stable id of the account, not empty and not made of something that is missing. The audience of a `principal` topic. */
+  /** Stable id of the account, not empty and not built from a missing value. The audience of a `principal` topic. */
   readonly id: string
-  /** When the credentials run out, ms since 1970 (R53), not seconds as in the `exp` of a JWT. Default: never. */
+  /** When the credentials expire, ms since 1970 (R53), not seconds as in the `exp` of a JWT. Default: never. */
   readonly expiresAt?: number
 } & Claimed<Claims>
 
@@ -41,19 +41,19 @@ type NameOf<Given> = keyof Given extends never ? string : 'id' | Extract<keyof G
 /** Request headers, lower-case names, as Node gives them. */
 export type Headers = Readonly<Record<string, string | string[] | undefined>>
 
-/** A client's credentials and who they prove it to be. The headers stay in this process: no broker ever sees them. */
+/** A client's credentials and the principal that they prove. The headers stay in this process: no broker ever sees them. */
 export interface Identity {
   readonly principal: Principal | null
   /** The headers that an in-process run of an endpoint needs in order to be this client. */
   readonly headers: Readonly<Record<string, string>>
-  /** Same key, same principal by the same credentials: grants are cached by it (R52). */
+  /** Equal keys mean the same principal with the same credentials: grants are cached by it (R52). */
   readonly key: string
   /** The network address that the client has for the application, or `null` where there is none, as on a Unix socket. */
   readonly ip: string | null
 }
 
 /**
- * Makes an identity of a client's headers.
+ * Creates an identity from a client's headers.
  *
  * @param vary further headers that an answer may depend on, lower-case.
  * @param ip the client's network address.
@@ -72,12 +72,12 @@ export function identityOf(
   return { principal, headers: kept, key: credentialKey(principal, kept), ip }
 }
 
-/** Whether the credentials of this client have run out. */
+/** Whether the credentials of this client have expired. */
 export function hasExpired({ principal }: Identity): boolean {
   return (principal?.expiresAt ?? Infinity) <= Date.now()
 }
 
-/** The principal is part of it: the application may know it by a header that is not kept. */
+/** The principal is part of it: the application may recognise it by a header that is not kept. */
 function credentialKey(principal: Principal | null, headers: Readonly<Record<string, string>>): string {
   const hash = createHash('sha256').update(`${JSON.stringify(principal?.id ?? null)}\0`)
   for (const name of Object.keys(headers).toSorted()) hash.update(`${name}\0${headers[name]}\0`)

@@ -13,9 +13,9 @@ export type RolloutSetting = Pick<Rollout, 'stage'> & Partial<Rollout>
 /**
  * Which stage each feature is in. In memory: a restart begins with what the application configures.
  *
- * While it is held every feature is `off`, whatever is set.
+ * While it is suspended every feature is `off`, whatever is set.
  *
- * Versions are made of the clock, so that those of a process are greater than those of the one before it (R61).
+ * Versions are derived from the clock, so that those of a process are greater than those of its predecessor (R61).
  */
 export class RolloutStore {
   readonly #rollouts = new Map<string, VersionedRollout>()
@@ -42,25 +42,25 @@ export class RolloutStore {
     return [...this.#rollouts.keys()].map((feature) => ({ feature, ...this.get(feature) }))
   }
 
-  /** The rollouts as they are set, held or not. */
+  /** The rollouts as they are set, suspended or not. */
   configured(): FeatureRollout[] {
     return [...this.#rollouts].map(([feature, rollout]) => ({ feature, ...rollout }))
   }
 
-  /** Holds all features at `off`; clients with a connection hear of it at once. */
+  /** Turns all features `off`, without changing what is set; connected clients are told immediately. */
   hold(): void {
     this.#isHeld = true
     this.#renew()
   }
 
-  /** Ends the hold. The rollouts are news then, also beside what another process has told (R61). */
+  /** Ends {@link suspend}. The rollouts get new versions, so that they also supersede what another process has announced (R61). */
   release(): void {
     this.#isHeld = false
     this.#renew()
   }
 
   /**
-   * Sets a feature's rollout, all of it; clients with a connection hear of it at once (R61).
+   * Replaces a feature's rollout; connected clients are told immediately (R61).
    *
    * @throws CrossfadeError `unknown_feature`, or `malformed` when a value is not allowed.
    */
@@ -76,14 +76,14 @@ export class RolloutStore {
     return { feature, ...rollout }
   }
 
-  /** The rollouts with a greater version, in the order of their changes: whoever hears a part of them can go on from there. */
+  /** The rollouts with a greater version, in the order of their changes: a client that gets only some of them can resume from there. */
   since(version: number): FeatureRollout[] {
     return this.all()
       .filter((rollout) => rollout.version > version)
       .toSorted((a, b) => a.version - b.version)
   }
 
-  /** @returns what takes the listener off. */
+  /** @returns removes the listener. */
   onChange(listener: (rollout: FeatureRollout) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
@@ -111,7 +111,7 @@ export class RolloutStore {
 function checked({ stage, percent = initial.percent, rest = initial.rest }: RolloutSetting): Rollout {
   for (const value of [stage, rest]) {
     if (!stages.includes(value))
-      throw new CrossfadeError('malformed', `${JSON.stringify(value)} is no stage. Stages are ${stages.join(', ')}.`)
+      throw new CrossfadeError('malformed', `${JSON.stringify(value)} is not a stage. Stages are ${stages.join(', ')}.`)
   }
   if (!Number.isInteger(percent) || percent < 0 || percent > 100) {
     throw new CrossfadeError('malformed', `percent must be a whole number from 0 to 100, got ${String(percent)}.`)

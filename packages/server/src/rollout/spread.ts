@@ -2,7 +2,7 @@
 const movesPerSecond = 500
 const maxSpreadMs = 20_000
 
-/** Within which time so many clients should move, ms, so that they do not move at once. */
+/** The time over which this many clients should move, ms, so that they do not all move together. */
 export function spreadOf(connections: number): number {
   return Math.min(maxSpreadMs, Math.floor((connections / movesPerSecond) * 1000))
 }

@@ -9,7 +9,7 @@ export function stageMessage(rollout: FeatureRollout, spreadMs: number): StageMe
 }
 
 /**
- * What a returning client is told: the rollouts that are newer than what it has heard of, or nothing if it does not say (R61). A
+ * What a returning client is told: the rollouts that are newer than the version it names, or nothing if it names none (R61). A
  * process that stands by tells nothing (R62).
  *
  * @param since `stagesSince` of its `hello` or its request.

@@ -11,19 +11,19 @@ import { ValueTopic, type Cause } from './value-topic.ts'
 interface Route {
   readonly definition: TopicDefinition
   readonly rule: ChangeRule
-  /** The rule's place in its definition: one change may make an event by each of them. */
+  /** The rule's index in its definition: one change may cause an event by each of them. */
   readonly order: number
 }
 
-/** What a batch could not tell by events. One row must not keep all others from their topics, and nothing is lost in silence. */
+/** What a batch could not express as events. One bad row must not keep the others from their topics, and nothing is lost silently. */
 class Losses {
   readonly topics = new Set<string>()
-  /** Definitions of which nobody knows the topics that lost something. */
+  /** Definitions for which it is unknown which of their topics lost something. */
   readonly definitions = new Set<TopicDefinition>()
-  /** Rules that failed, and at what first. */
+  /** Rules that failed, and the first error of each. */
   readonly failures = new Map<Route, unknown>()
 
-  /** @param topic `null` when not even that is known. */
+  /** @param topic `null` when it is unknown. */
   add({ definition }: Route, topic: string | null): void {
     if (topic === null) this.definitions.add(definition)
     else this.topics.add(topic)
@@ -41,7 +41,7 @@ export class ChangeRouter {
   readonly #maxEventBytes: number
   readonly #report: (error: unknown, context: string) => void
   #routes: Map<string, Route[]> | null = null
-  /** Rules that do not fit their topics, which no row can mend: each is told once. */
+  /** Rules that do not fit their topics, whatever the row: each is reported once. */
   readonly #unfitting = new Set<string>()
 
   constructor(
@@ -61,7 +61,7 @@ export class ChangeRouter {
     return this.#registry.all().flatMap((definition) => definition.rules)
   }
 
-  /** Handles one batch. When this resolves, every event of the batch is in the broker, or its loss is known there. */
+  /** Handles one batch. When this resolves, every event of the batch is in the broker, or its loss is recorded there. */
   async handle(batch: ChangeBatch): Promise<void> {
     if (batch.gap) await this.#gap(batch.gap.reason)
     const invalidated = new Map<ValueTopic, Cause>()
@@ -131,7 +131,7 @@ export class ChangeRouter {
     })
   }
 
-  /** Clients of the logs that lost something read them again (R4), and who runs the server learns why. */
+  /** Clients of the logs that lost something read them again (R4), and the operator learns why. */
   async #tell({ topics, definitions, failures }: Losses): Promise<void> {
     for (const [route, error] of failures) {
       if (error instanceof UnfittingRule) {
@@ -143,21 +143,21 @@ export class ChangeRouter {
       this.#report(failure, `a rule of "${route.definition.pattern.text}"`)
     }
     if (topics.size === 0 && definitions.size === 0) return
-    await this.#hub.broker.reset?.('something happened that no event could tell', (topic) => {
+    await this.#hub.broker.reset?.('something happened that no event could express', (topic) => {
       const definition = this.#registry.resolve(topic)?.definition
       return topics.has(topic) || (definition !== undefined && definitions.has(definition))
     })
   }
 
-  /** The source lost changes: whatever is held may be old, and every client must hear of it. */
+  /** The source lost changes: every value in memory may be old, and every client must be told. */
   async #gap(reason: string): Promise<void> {
     await this.#hub.broker.reset?.(reason)
   }
 }
 
 /**
- * Where an event comes from, of fixed width: the transaction, of which a large one comes in parts, the change in it, and the rule, as
- * each has a place of its own in the order in which events are appended.
+ * The source position of an event, of fixed width: the transaction, which arrives in parts if it is large, the change in it, and the rule, so that
+ * each event has its own position in the order in which they are appended.
  */
 function positionOf({ position, part }: ChangeBatch, change: number, rule: number): string {
   return `${position}.${digits(part?.index ?? 0, 6)}${digits(change, 8)}${digits(rule, 4)}`
@@ -167,7 +167,7 @@ function digits(value: number, width: number): string {
   return String(value).padStart(width, '0')
 }
 
-/** The topic for these parameters, or `null` when no topic can have such a name: then nobody can listen to it either. */
+/** The topic for these parameters, or `null` when no topic can have such a name: then nobody can subscribe to it either. */
 function nameOf(definition: TopicDefinition, params: Readonly<Record<string, string>>): string | null {
   try {
     return definition.pattern.expand(params)
@@ -176,7 +176,7 @@ function nameOf(definition: TopicDefinition, params: Readonly<Record<string, str
   }
 }
 
-/** A list that is changed otherwise than by events: whoever has it reads it again. */
+/** A list that changed in a way that events do not express: clients that have it read it again. */
 function rewritten(route: Route, change: RowChange, losses: Losses): void {
   const { before, after } = touchedBy(route, change, losses)
   for (const params of [before, after]) {
@@ -185,7 +185,7 @@ function rewritten(route: Route, change: RowChange, losses: Losses): void {
   }
 }
 
-/** A rule that throws, or gives what fits no topic, may concern every topic. */
+/** A rule that throws, or gives parameters that fit no topic, may concern every topic. */
 function touchedBy(route: Route, change: RowChange, losses: Losses): ReturnType<typeof touched> {
   const { definition, rule } = route
   try {

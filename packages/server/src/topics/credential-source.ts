@@ -6,7 +6,7 @@ export class CredentialSource {
   #last: Identity | null = null
   readonly #refused = new WeakSet<Identity>()
 
-  /** Runs `wait` while this client's credentials may be used. They may be used after it, too, until another client asks. */
+  /** Runs `wait` while this client's credentials may be used. They remain usable afterwards, until another client asks. */
   async during<T>(identity: Identity, wait: () => Promise<T>): Promise<T> {
     this.offer(identity)
     this.#waiting.add(identity)
@@ -21,18 +21,18 @@ export class CredentialSource {
     this.#last = identity
   }
 
-  /** The endpoint refused these credentials: others go before them. */
+  /** The endpoint refused these credentials: others are tried before them. */
   refuse(identity: Identity): void {
     this.#refused.add(identity)
   }
 
-  /** A load by these credentials may still succeed where another's was refused. */
+  /** A load with these credentials may still succeed although another client's were refused. */
   isPromising(identity: Identity): boolean {
     return !this.#refused.has(identity) && !hasExpired(identity)
   }
 
   /**
-   * @param may whose credentials may be used.
+   * @param may decides whose credentials may be used.
    * @returns `null` when there are none.
    */
   pick(

@@ -6,19 +6,19 @@ import { format } from 'jsondiffpatch/formatters/jsonpatch'
 const maxComparedLength = 128 * 1024
 
 /**
- * The library compares each element of a list with each of the other, with a number in memory for every pair: two lists of 500 take it
- * about 10 ms, two of 10,000 two seconds and 600 MB. All lists of a value together have this many pairs.
+ * The library compares each element of a list with each of the other, and stores a number for every pair: two lists of 500 take
+ * about 10 ms, two of 10,000 two seconds and 600 MB. This is the limit of pairs for all lists of a value together.
  */
 const maxPairs = 250_000
 
 /**
  * The RFC 6902 operations that lead from one JSON value to another, as JSON text.
  *
- * The library's answer is applied and its hash compared before anybody gets it: a wrong patch would cost every client a re-read.
+ * The library's patch is applied and the hash of the result compared before any client gets it: a wrong patch would cost every client a re-read.
  *
  * @param before the previous value as JSON text.
  * @param after the new value, as JSON text, parsed, and its hash.
- * @returns `null` when a snapshot is the better message: shorter, or the values or the lists in them too long to compare.
+ * @returns `null` when a snapshot is the better message: it is shorter, or the values or the lists in them are too long to compare.
  */
 export function difference(before: string, after: { text: string; value: unknown; hash: string }): string | null {
   if (before.length > maxComparedLength || after.text.length > maxComparedLength) return null
@@ -30,7 +30,7 @@ export function difference(before: string, after: { text: string; value: unknown
   return leadsTo(base, operations, after.hash) ? patch : null
 }
 
-/** @returns `null` when the library cannot compare them: it takes a member that one value lacks, such as `toString`, for a function. */
+/** @returns `null` when the library cannot compare them: it mistakes a member that one value lacks, such as `toString`, for a function. */
 function operationsBetween(before: unknown, after: unknown): readonly PatchOperation[] | null {
   const differ = create({ objectHash: hashOf, arrays: { detectMove: false }, cloneDiffValues: false })
   differ.processor.pipes.diff.before('arrays', withinPairs(maxPairs))
@@ -41,7 +41,7 @@ function operationsBetween(before: unknown, after: unknown): readonly PatchOpera
   }
 }
 
-/** A step of the library's comparison, before that of two lists. It throws when there are more pairs: then they are not compared. */
+/** A step of the library's pipeline that runs before two lists are compared. It throws when there are more pairs: then they are not compared. */
 function withinPairs(pairs: number): Filter<DiffContext> {
   let left = pairs
   const count = (context: DiffContext): void => {
@@ -62,14 +62,14 @@ function pairsOf(before: readonly unknown[], after: readonly unknown[]): number 
   return (before.length - head - tail) * (after.length - head - tail)
 }
 
-/** As the library has it. */
+/** As the library declares it. */
 function isSame(before: readonly unknown[], i: number, after: readonly unknown[], j: number): boolean {
   const [one, other] = [before[i], after[j]]
   if (one === other) return true
   return typeof one === 'object' && typeof other === 'object' && hashOf(one, i) === hashOf(other, j)
 }
 
-/** The name by which the library knows an element: without an identity, its address. */
+/** The name by which the library identifies an element: without an identity, its index. */
 function hashOf(element: object | null, index?: number): string {
   return identityOf(element) ?? `$${index ?? ''}`
 }

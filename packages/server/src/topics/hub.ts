@@ -16,18 +16,18 @@ const minSweepMs = 10
 
 /** What the hub needs from outside. */
 export interface HubPorts extends ValueTopicPorts {
-  /** A topic is shared no more, because its answers differ between those who should share them. */
+  /** A topic is no longer shared, because its answers differ between clients that should share them. */
   sharingEnded(address: TopicAddress): void
   /** A topic changes too fast to see whether its answers differ. */
   notCompared(address: TopicAddress): void
 }
 
-/** A live topic whose newest value cannot be had. */
+/** A live topic whose newest value cannot be loaded. */
 export interface FailingTopic extends Staleness {
   readonly topic: string
 }
 
-/** The topics that somebody on this server uses, by broker key; cold ones cost nothing (DESIGN §3.2). */
+/** The topics that are in use on this server, by broker key; cold ones cost nothing (DESIGN §3.2). */
 export class Hub {
   readonly broker: Broker
   readonly #registry: TopicRegistry
@@ -38,12 +38,12 @@ export class Hub {
   #openedSinceBound = 0
   readonly #live = new Map<string, LiveTopic>()
   readonly #opening = new Map<string, Promise<LiveTopic>>()
-  /** Live topics by definition and by the path part of their name: what a change is looked up in. */
+  /** Live topics by definition and by the path part of their name: the index in which changes are looked up. */
   readonly #byPath = new Map<TopicDefinition, Map<string, Set<LiveTopic>>>()
   readonly #sweeper: NodeJS.Timeout
 
   /**
-   * @param warmMs how long a topic that nobody listens to stays live after its last use, ms.
+   * @param warmMs how long a topic without subscribers stays live after its last use, ms.
    * @param maxWarm how many of these there may be.
    */
   constructor(registry: TopicRegistry, ports: HubPorts, warmMs: number, maxWarm: number) {
@@ -58,7 +58,7 @@ export class Hub {
   }
 
   /**
-   * The topic of this name as this client sees it: its definition, and its key in the broker.
+   * The topic with this name as this client sees it: its definition, and its key in the broker.
    *
    * @throws CrossfadeError `unknown_topic` when no pattern matches, `unauthenticated` when the topic needs a principal and there is none.
    */
@@ -89,7 +89,7 @@ export class Hub {
   async acquire(address: TopicAddress): Promise<LiveTopic> {
     for (;;) {
       const topic = await this.#acquire(address)
-      // Somebody whose load failed may have dropped it between two microtasks.
+      // A client whose load failed may have dropped it between two microtasks.
       if (this.#live.get(address.key) !== topic) continue
       topic.retain()
       return topic
@@ -107,12 +107,12 @@ export class Hub {
     return opening
   }
 
-  /** The answers at this address differ between those who should share them: nobody gets it by push any more. */
+  /** The answers at this address differ between clients that should share them: it is no longer pushed to anybody. */
   isUnshared(address: TopicAddress): boolean {
     return this.#sharing.isEnded(address)
   }
 
-  /** What a client's own answer is compared with; `null` when there is nothing now. */
+  /** What a client's own answer is compared with; `null` when there is nothing to compare with. */
   sharedValue(address: TopicAddress): SharedValue | null {
     const topic = this.#live.get(address.key)
     return topic instanceof ValueTopic && address.definition.audience !== 'principal'
@@ -124,7 +124,7 @@ export class Hub {
     this.#ports.notCompared(address)
   }
 
-  /** Whether a grant is enough to share a group's value: the client's own answer was once the same as this topic's. */
+  /** Whether a grant is enough to share a group's value: the client's own answer has matched this topic's. */
   isSharer(address: TopicAddress, identity: Identity): boolean {
     const { audience, authorize, kind } = address.definition
     if (typeof audience === 'string' || kind === 'log' || authorize !== null) return true
@@ -132,7 +132,7 @@ export class Hub {
     return topic instanceof ValueTopic && topic.sharers.has(identity)
   }
 
-  /** Topics whose newest value cannot be had, the first `max` of them. */
+  /** Topics whose newest value cannot be loaded, the first `max` of them. */
   failing(max: number): FailingTopic[] {
     const failing: FailingTopic[] = []
     for (const topic of this.#live.values()) {
@@ -142,7 +142,7 @@ export class Hub {
     return failing
   }
 
-  /** Forgets a topic that nobody needs and that has no value: its endpoint refused (a failed load creates no topic). */
+  /** Forgets a topic that is not needed and has no value: its endpoint refused (a failed load creates no topic). */
   discard(topic: LiveTopic): void {
     if (topic.needed || topic.address.definition.kind === 'log' || topic.state.snapshot !== null) return
     this.#drop(topic)
@@ -201,7 +201,7 @@ export class Hub {
     }
   }
 
-  /** Names that anybody can make up do not fill the memory before they go cold. */
+  /** Made-up names must not fill the memory before they go cold. */
   #bound(opened: LiveTopic): void {
     const half = this.#maxWarm / 2
     if ((this.#openedSinceBound += 1) < half) return
@@ -223,7 +223,7 @@ export class Hub {
   }
 }
 
-/** The name for these parameters; one that no topic can have is in no map. */
+/** The name for these parameters; an impossible name is in no map. */
 function pathFor(definition: TopicDefinition, params: Readonly<Record<string, string>>): string {
   try {
     return definition.pattern.expand(params)

@@ -7,11 +7,11 @@ import { changedLine } from '../delivery/lines.ts'
 import type { Staleness } from '../delivery/staleness.ts'
 import type { EndCode, Subscriber } from '../delivery/subscriber.ts'
 
-/** A client re-reads within this time for each thousand that were told `changed` together. */
+/** For each thousand clients that are told `changed` together, their re-reads are spread over this time. */
 const spreadMsPerThousand = 2000
 const maxSpreadMs = 20_000
 
-/** A topic that somebody on this server uses: its open log, its subscribers, and what to tell them at the end of the tick. */
+/** A topic that is in use on this server: its open log, its subscribers, and what to tell them at the end of the tick. */
 export abstract class LiveTopic implements Flushable {
   readonly address: TopicAddress
   readonly subscribers: Set<Subscriber> = new Set()
@@ -20,7 +20,7 @@ export abstract class LiveTopic implements Flushable {
   protected readonly cycle: FlushCycle
   #log: OpenLog | null = null
   #retained = 0
-  /** When somebody last asked for it. */
+  /** When it was last asked for. */
   usedAt: number = performance.now()
 
   constructor(address: TopicAddress, cycle: FlushCycle) {
@@ -59,7 +59,7 @@ export abstract class LiveTopic implements Flushable {
     return formatCursor(epoch, head)
   }
 
-  /** Keeps the topic live while something asynchronous is under way; give it back by `release`. */
+  /** Keeps the topic live while something asynchronous is under way, until `release` is called. */
   retain(): void {
     this.#retained += 1
     this.use()
@@ -70,12 +70,12 @@ export abstract class LiveTopic implements Flushable {
     this.use()
   }
 
-  /** Notes that somebody asked for the topic: it stays warm for a while (R8). */
+  /** Notes that the topic was asked for: it stays warm for a while (R8). */
   use(): void {
     this.usedAt = performance.now()
   }
 
-  /** Since when the newest value cannot be had; `null`: it can (R55). */
+  /** Since when the newest value cannot be loaded; `null`: it can (R55). */
   get staleness(): Staleness | null {
     return null
   }
@@ -90,7 +90,7 @@ export abstract class LiveTopic implements Flushable {
 
   /** Adds a subscriber whose `offset` is the newest: everything after it will be delivered. */
   attach(subscriber: Subscriber): void {
-    // Entries of this tick that are not flushed yet were given to the newcomer already.
+    // The new subscriber already has the entries of this tick that are not flushed yet.
     if (this.pending.length > 0) this.flush()
     this.subscribers.add(subscriber)
   }
@@ -111,7 +111,7 @@ export abstract class LiveTopic implements Flushable {
 
   protected afterReset(): void {}
 
-  /** The `changed` message for all subscribers of stage `hint`, spread so that their reads do not come at once. */
+  /** The `changed` message for all subscribers of stage `hint`, spread so that their reads do not all arrive together. */
   protected changedBatch(): Batch {
     const waitMs = Math.min(maxSpreadMs, Math.floor((this.subscribers.size / 1000) * spreadMsPerThousand))
     return new Batch([changedLine(this.address.name, this.cursor, waitMs)])

@@ -1,6 +1,6 @@
 import { CrossfadeError } from '@crossfade/protocol'
 
-/** What a schedule runs, and when it must. */
+/** What a schedule runs, and when. */
 export interface LoadScheduleOptions {
   /** At least this long between the starts of two loads, ms. */
   minIntervalMs: number
@@ -9,7 +9,7 @@ export interface LoadScheduleOptions {
   load: () => Promise<void>
   /** Whether anybody would use the result: failed loads are retried only then. */
   needed: () => boolean
-  /** How long a failure asks to be left alone (`Retry-After`), ms. */
+  /** The `Retry-After` of a failure, ms. */
   retryAfterMs: (error: unknown) => number
 }
 
@@ -20,12 +20,12 @@ interface Waiter {
 }
 
 const retryCapMs = 10_000
-/** What asks to be left alone for longer is asked all the same now and then: nobody else would notice that it is well. */
+/** A longer `Retry-After` is cut to this: nothing else would notice that the endpoint has recovered. */
 const retryAfterCapMs = 600_000
 
 /**
- * Runs a load for whoever wants one, one at a time. What is wanted while a load runs is satisfied by the next one, which begins
- * after it: nobody gets a result that was read before they asked.
+ * Runs loads on request, one at a time. A request that arrives while a load runs is satisfied by the next one, which begins
+ * after it: no client gets a result that was read before it asked.
  */
 export class LoadSchedule {
   readonly #options: LoadScheduleOptions
@@ -34,7 +34,7 @@ export class LoadSchedule {
   #running = false
   #failures = 0
   #startedAt = -Infinity
-  /** The last failure, and until when it asks to be left alone, by `performance.now()`. */
+  /** The last failure, and when its `Retry-After` ends, by `performance.now()`. */
   #pause: { readonly error: unknown; readonly until: number } | null = null
   #timer: NodeJS.Timeout | null = null
   #refresh: NodeJS.Timeout | null = null
@@ -45,26 +45,26 @@ export class LoadSchedule {
     this.#options = options
   }
 
-  /** Nothing is wanted that the last result does not include. */
+  /** The last result satisfies every request. */
   get settled(): boolean {
     return this.#have === this.#wanted && !this.#running
   }
 
-  /** The result is older than it may be, because nobody listened meanwhile: a load was wanted, or its interval has passed. */
+  /** The result is older than allowed, because there were no subscribers meanwhile: a load was requested, or its interval has passed. */
   get overdue(): boolean {
     const { refreshMs } = this.#options
     const isDormant = this.#wanted > this.#have && !this.#running && this.#timer === null
     return isDormant || (refreshMs !== null && performance.now() - this.#startedAt > refreshMs)
   }
 
-  /** Wants a load that begins after this call. */
+  /** Requests a load that begins after this call. */
   want(): void {
     this.#wanted += 1
     this.#plan()
   }
 
   /**
-   * Resolves after a load that began after this call; rejects with its error, at once while the last failure asks to be left alone.
+   * Resolves after a load that began after this call; rejects with its error, immediately while the `Retry-After` of the last failure lasts.
    *
    * @throws CrossfadeError `server_error` when the schedule stops first.
    */
@@ -77,13 +77,13 @@ export class LoadSchedule {
     const promise = new Promise<void>((resolve, reject) => {
       this.#waiters.push({ want: this.#wanted + 1, resolve, reject })
     })
-    // A newcomer does not wait for the backoff of failures before it.
+    // A new request does not wait for the backoff of earlier failures.
     this.#cancel()
     this.want()
     return promise
   }
 
-  /** Resolves when what is wanted now was loaded, or could not be. */
+  /** Resolves when the loads requested so far have run, or failed. */
   async caughtUp(): Promise<void> {
     if (this.#stopped || this.settled) return
     await new Promise<void>((resolve) => {
@@ -91,14 +91,14 @@ export class LoadSchedule {
     })
   }
 
-  /** Somebody listens: begins to refresh, and loads what was wanted meanwhile. */
+  /** There is a subscriber: starts refreshing, and loads if that was requested meanwhile. */
   resume(): void {
     const { refreshMs } = this.#options
     if (refreshMs !== null && this.#refresh === null) this.#refresh = setInterval(() => this.want(), refreshMs)
     if (this.#wanted > this.#have) this.#plan()
   }
 
-  /** Nobody listens any more. */
+  /** There are no subscribers any more. */
   pause(): void {
     if (this.#refresh !== null) clearInterval(this.#refresh)
     this.#refresh = null
@@ -108,7 +108,7 @@ export class LoadSchedule {
     this.#stopped = true
     this.pause()
     this.#cancel()
-    // A load that is under way still tells those who wait for it.
+    // A load that is under way still settles for those who wait for it.
     if (this.#running) return
     for (const waiter of this.#waiters.splice(0)) waiter.reject(stoppedError())
   }
@@ -164,7 +164,7 @@ export class LoadSchedule {
       const pauseMs = Math.min(this.#options.retryAfterMs(failure.error), retryAfterCapMs)
       this.#pause = pauseMs > 0 ? { error: failure.error, until: performance.now() + pauseMs } : null
     }
-    // Who asked while it ran hears at once that the endpoint is to be left alone, as who asks from now on.
+    // Requests made while it ran fail immediately with this `Retry-After`, like those made from now on.
     const isDue = ({ want }: Waiter): boolean => want <= target || this.#pause !== null
     const due = this.#waiters.filter(isDue)
     this.#waiters = this.#waiters.filter((waiter) => !isDue(waiter))

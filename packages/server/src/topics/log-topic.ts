@@ -28,7 +28,7 @@ export class LogTopic extends LiveTopic {
   }
 }
 
-/** Gives a subscriber as many entries as its answer takes: its position stays before the first that it did not get (R9). */
+/** Gives a subscriber as many entries as its answer takes: its offset stays before the first entry that it did not get (R9). */
 function fill(subscriber: Subscriber, entries: readonly Entry[], lines: readonly Line[]): void {
   for (const [index, entry] of entries.entries()) {
     if (entry.offset <= subscriber.offset) continue

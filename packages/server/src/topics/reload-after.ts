@@ -1,16 +1,16 @@
-/** Wants further loads some time after a change, for handlers that read from something that lags behind the database. */
+/** Requests further loads some time after a change, for handlers that read from something that lags behind the database. */
 export class ReloadAfter {
   readonly #afterMs: readonly number[]
   readonly #want: () => void
   readonly #timers = new Map<number, NodeJS.Timeout>()
 
-  /** @param afterMs how long after the last change, ms, each of them. */
+  /** @param afterMs how long after the last change each load follows, ms. */
   constructor(afterMs: readonly number[], want: () => void) {
     this.#afterMs = afterMs
     this.#want = want
   }
 
-  /** Something changed: what waited for an earlier change waits for this one. */
+  /** Something changed: loads that are pending for an earlier change now wait for this one. */
   changed(): void {
     for (const ms of this.#afterMs) {
       clearTimeout(this.#timers.get(ms))

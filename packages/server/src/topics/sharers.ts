@@ -2,7 +2,7 @@ import type { Identity } from '../identity/principal.ts'
 
 const maxSharers = 10_000
 
-/** The credentials that are known to get the very value that a group shares: by their own answers, or because they loaded it. */
+/** The credentials that are known to get exactly the value that a group shares: from their own answers, or because they loaded it. */
 export class Sharers {
   readonly #keys = new Set<string>()
 
@@ -16,7 +16,7 @@ export class Sharers {
     if (this.#keys.size > maxSharers && oldest !== undefined) this.#keys.delete(oldest)
   }
 
-  /** A value was loaded by these credentials: what others had agreed with counts only if these had, too. */
+  /** A value was loaded with these credentials: earlier matches of others count only if these had matched, too. */
   loadedBy(identity: Identity): void {
     if (this.#keys.has(identity.key)) return
     this.#keys.clear()

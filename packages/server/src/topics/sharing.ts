@@ -4,23 +4,23 @@ import type { TopicAddress } from '../endpoints/topic-address.ts'
 import type { Identity } from '../identity/principal.ts'
 import type { ValueTopic } from './value-topic.ts'
 
-/** So many times must another client's own answer differ from the settled value that it would share. */
+/** How many times another client's own answer must differ from the settled value that it would share. */
 const maxMismatches = 2
-/** Topics whose sharing has ended; beyond it the oldest may be shared, and be found out, again. */
+/** How many topics whose sharing has ended are remembered; beyond that the oldest may be shared, and detected, again. */
 const maxEnded = 10_000
-/** A change that the answer shows already is told within this time, ms; later by a handler that reads from what lags. */
+/** How long the feed may take to report a change that the answer already shows, ms; longer if the handler reads from a lagging copy. */
 const toldWithinMs = 500
 
 /**
- * The net under `audience`: a permission check has the client's own answer anyway, so it is compared with the value that the client would
- * share. Where they differ again and again, the route's audience or group is wrong, and the topic is shared no more.
+ * A safety net under `audience`: a permission check has the client's own answer anyway, so it is compared with the value that the client would
+ * share. Where they differ again and again, the route's audience or group is wrong, and the topic is no longer shared.
  */
 export class Sharing {
   readonly #ended = new Set<string>()
   readonly #mismatches = new WeakMap<ValueTopic, number>()
   readonly #onEnd: (address: TopicAddress) => void
 
-  /** @param onEnd tells who runs the server. */
+  /** @param onEnd tells the operator. */
   constructor(onEnd: (address: TopicAddress) => void) {
     this.#onEnd = onEnd
   }
@@ -32,8 +32,8 @@ export class Sharing {
   /**
    * The shared value as it is before a client's own run, or `null` when there is none that could be compared.
    *
-   * An answer that differs may be newer than the value: so that is loaded again as it was loaded before, and time is given to the change to
-   * be told. Only where nothing at all comes do the two differ.
+   * An answer that differs may be newer than the value: so the value is loaded again with the same credentials, and the feed is given time to
+   * report the change. Only if no change arrives do the two count as different.
    */
   valueOf(topic: ValueTopic): SharedValue | null {
     const { snapshot, epoch, head } = topic.state
@@ -68,7 +68,7 @@ export class Sharing {
   }
 
   #mismatched(topic: ValueTopic): void {
-    // Several may have found it at the same time.
+    // Several checks may have found it at the same time.
     if (this.isEnded(topic.address)) return
     const mismatches = (this.#mismatches.get(topic) ?? 0) + 1
     this.#mismatches.set(topic, mismatches)

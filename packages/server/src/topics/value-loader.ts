@@ -8,13 +8,13 @@ import type { CredentialSource } from './credential-source.ts'
 export interface LoaderPorts {
   /** Runs the topic's endpoint. Never rejects. */
   run(address: TopicAddress, as: RunAs, options: RunOptions): Promise<Verdict>
-  /** Under whose credentials a public topic is loaded. */
+  /** The credentials with which a public topic is loaded. */
   readonly service: { readonly headers: Readonly<Record<string, string>>; readonly ip: string | null }
-  /** A place in the order of revocations, taken before a run. */
+  /** The number of revocations so far, read before a run. */
   revocationSeq(): number
-  /** An endpoint that began to run at `since` answered `identity` with 2xx: it may see the topic. */
+  /** A run that began at `since` answered `identity` with 2xx: it may read the topic. */
   granted(address: TopicAddress, identity: Identity, since: number): void
-  /** An endpoint answered a run with these headers, which are nobody's in particular, with 2xx. */
+  /** An endpoint answered a run with these headers, which belong to no client in particular, with 2xx. */
   grantedToRun(address: TopicAddress, headers: Readonly<Record<string, string>>): void
   /** An endpoint refused `identity`. */
   refused(address: TopicAddress, identity: Identity): void
@@ -22,17 +22,17 @@ export interface LoaderPorts {
   refusedToRun(address: TopicAddress): void
   /** A public answer looks private (R15). */
   suspicious(address: TopicAddress, reason: string): void
-  /** A load came to this. */
+  /** The outcome of a load. */
   loaded(address: TopicAddress, verdict: Verdict): void
 }
 
-/** A value as a run gave it, and by whose credentials: `null` by those of the service. */
+/** The value from a run, and the identity that loaded it; `null`: the service. */
 export interface Loaded {
   readonly answer: Answer
   readonly by: Identity | null
 }
 
-/** Loads the value of one topic: chooses whose credentials to use, runs the endpoint, and tells what its answer means for them. */
+/** Loads the value of one topic: chooses whose credentials to use, runs the endpoint, and reports what its answer means for them. */
 export class ValueLoader {
   readonly #address: TopicAddress
   readonly #ports: LoaderPorts
@@ -48,9 +48,9 @@ export class ValueLoader {
    * Runs the endpoint once.
    *
    * @param subscribers whose credentials may be used, when the topic is not public.
-   * @param may whose credentials may be used, when the topic is not public.
-   * @param loader whose credentials must be used, if it must be somebody's in particular.
-   * @throws RunError when it is refused, gone, or nobody knows.
+   * @param may decides whose credentials may be used, when the topic is not public.
+   * @param loader the client whose credentials must be used, if it has to be one in particular.
+   * @throws RunError when it is refused, gone, or unknown.
    */
   async load(
     subscribers: Iterable<{ readonly identity: Identity }>,
@@ -63,11 +63,11 @@ export class ValueLoader {
       loader !== null && !hasExpired(loader) ? loader : this.#credentials.pick(subscribers, isPublic ? undefined : may)
     if (isPublic) return this.#loadForAll(this.runAs(lender))
     if (lender !== null) return this.#loadAs(lender)
-    const detail = `No subscriber's credentials are there to load "${name}": they have run out, or are being checked.`
+    const detail = `There are no subscriber's credentials to load "${name}" with: they have expired, or are being checked.`
     throw new RunError({ kind: 'unknown', status: 0, reason: 'unverified', retryAfterMs: null, detail })
   }
 
-  /** In whose place a value is loaded, by whose credentials it is; `null`: the service's, for a public topic. */
+  /** The run that loads a value as this identity; `null`: as the service, for a public topic. */
   runAs(by: Identity | null): RunAs {
     return this.#address.definition.audience === 'public' || by === null ? this.#service(by) : by
   }
@@ -105,7 +105,7 @@ export class ValueLoader {
     throw new Error(`a load of "${this.#address.name}" is not conditional`)
   }
 
-  /** An answer that looks private is nobody's but the client's that asked for it (R15). */
+  /** An answer that looks private belongs only to the client that asked for it (R15). */
   #notShared(reason: string): RunError {
     this.#ports.suspicious(this.#address, reason)
     const detail = `The answer of "${this.#address.name}" is not shared because ${reason}.`
@@ -113,8 +113,8 @@ export class ValueLoader {
   }
 
   /**
-   * The service asks for what the topic's clients ask for, such as a language. It comes from its own address, or from that of a client for
-   * whom it asks, so that a limit by address does not take all loads for one visitor's; never from this machine's own, which may see more.
+   * The service sends the headers that the topic varies by, such as a language. Its runs carry its own address, or that of a client for
+   * which it asks, so that a limit by address does not count all loads as one visitor's; never an address of this machine, which may be shown more.
    */
   #service(lender: Identity | null): RunAs {
     const { headers, ip } = this.#ports.service
@@ -134,7 +134,7 @@ export function staleReasonOf(error: unknown): Unknown['reason'] {
   return error.verdict.kind === 'unknown' ? error.verdict.reason : 'refused'
 }
 
-/** How long an endpoint asked to be left alone, ms. */
+/** The endpoint's `Retry-After`, ms. */
 export function retryAfterOf(error: unknown): number {
   return error instanceof RunError && error.verdict.kind === 'unknown' ? (error.verdict.retryAfterMs ?? 0) : 0
 }

@@ -21,17 +21,17 @@ import { retryAfterOf, staleReasonOf, ValueLoader, type Loaded, type LoaderPorts
 export interface ValueTopicPorts extends LoaderPorts {
   readonly broker: Broker
   readonly cycle: FlushCycle
-  /** Where unexpected errors are told. */
+  /** Where unexpected errors are reported. */
   readonly report: (error: unknown, context: string) => void
 }
 
-/** Why a load is wanted: the change's commit time, and its position in the source. */
+/** Why a load is requested: the change's commit time, and its source position. */
 export interface Cause {
   readonly at: number
   readonly from?: SourcePosition
 }
 
-/** So many answers that differ only in ignored fields are known again when their readers subscribe. */
+/** How many answers that differ only in ignored fields are recognised when their readers subscribe. */
 const maxVariants = 1_000
 
 /**
@@ -49,20 +49,20 @@ export class ValueTopic extends LiveTopic {
   #variants: { readonly of: string; readonly hashes: Set<string> } | null = null
   /** The entity tag that the endpoint itself gave the value with the hash `of`. */
   #ownTag: { readonly of: string; readonly tag: string } | null = null
-  /** Where the value was stored without a new entry: answers given at this offset may be older than it. */
+  /** The offset at which the value was stored without a new entry: answers given at this offset may be older than it. */
   #initialAt: number | null = null
   #closed = false
   readonly #credentials = new CredentialSource()
   readonly #loader: ValueLoader
   readonly #reloadAfter: ReloadAfter
-  /** Counts changes that came while nobody needed the value: a load that began before one must not be stored after it. */
+  /** Counts changes that arrived while the value was not needed: a load that began before one must not be stored after it. */
   #missedChanges = 0
   #changes = 0
-  /** By whose credentials the value was read; `null` by the service's. */
+  /** The identity that the value was read as; `null`: the service. */
   #loadedBy: Identity | null = null
-  /** Whose next load it is, when it must be somebody's in particular. */
+  /** The client whose credentials the next load must use, if any in particular. */
   #nextLoader: Identity | null = null
-  /** Who is known to get this very value. */
+  /** The clients that are known to get exactly this value. */
   readonly sharers: Sharers = new Sharers()
   /** Since when loads fail. */
   #staleness: Staleness | null = null
@@ -86,18 +86,18 @@ export class ValueTopic extends LiveTopic {
     return this.#staleness
   }
 
-  /** By whose credentials the value was read; `null` by the service's. */
+  /** The identity that the value was read as; `null`: the service. */
   get loadedBy(): Identity | null {
     return this.#loadedBy
   }
 
-  /** In whose place the value was read; `null`: their credentials have run out. */
+  /** The identity that the value was read as; `null`: its credentials have expired. */
   get loadedAs(): RunAs | null {
     const by = this.#loadedBy
     return by !== null && hasExpired(by) ? null : this.#loader.runAs(by)
   }
 
-  /** How many changes were told so far. */
+  /** How many changes were reported so far. */
   get changes(): number {
     return this.#changes
   }
@@ -106,7 +106,7 @@ export class ValueTopic extends LiveTopic {
     return this.#schedule.settled
   }
 
-  /** A change of the database, or doubt about the value, touches the topic. */
+  /** The database changed, or the value is in doubt: the topic has to be loaded again. */
   invalidate(cause: Cause = { at: Date.now() }): void {
     this.#changes += 1
     this.#cause = later(this.#cause, cause)
@@ -119,10 +119,10 @@ export class ValueTopic extends LiveTopic {
       this.#schedule.want()
       return
     }
-    // Nobody needs the value now, but a cursor given by an earlier answer must not seem current.
+    // The value is not needed now, but a cursor from an earlier answer must not seem current.
     this.#missedChanges += 1
     this.#ports.broker.append(this.address.key, { kind: 'forget' }).catch((error: unknown) => {
-      // The broker still has the old value: whoever needs it next waits for another.
+      // The broker still has the old value: the next client that needs it waits for a new one.
       this.#schedule.want()
       this.#ports.report(error, `to note that "${this.address.name}" has changed`)
     })
@@ -132,7 +132,7 @@ export class ValueTopic extends LiveTopic {
    * Waits until the topic has a value.
    *
    * @param identity whose credentials may load it, when it is not public.
-   * @throws RunError of the endpoint's refusal or failure; CrossfadeError `server_error` when the topic is closed.
+   * @throws RunError when the endpoint refuses or fails; CrossfadeError `server_error` when the topic is closed.
    */
   async ready(identity: Identity): Promise<void> {
     this.#credentials.offer(identity)
@@ -140,7 +140,7 @@ export class ValueTopic extends LiveTopic {
     try {
       await this.#loaded(identity)
     } catch (error) {
-      // The last good value is there, and is told to be stale; whether this client may have it is not said by a load for all.
+      // The last good value is there, and is marked as stale; a load for everybody does not decide whether this client may read it.
       const isOwnRefusal = error instanceof RunError && error.isRefusal && this.address.definition.audience !== 'public'
       if (isOwnRefusal || this.#closed || this.state.snapshot === null) throw error
     }
@@ -148,7 +148,7 @@ export class ValueTopic extends LiveTopic {
       throw new CrossfadeError('server_error', `The value of "${this.address.name}" could not be loaded. Try again.`)
   }
 
-  /** Waits until the value includes every change that was told so far, and was given to its subscribers, or cannot be loaded. */
+  /** Waits until the value includes every change reported so far and has been delivered to its subscribers, or cannot be loaded. */
   async caughtUp(): Promise<void> {
     await this.#schedule.caughtUp()
     this.flush()
@@ -159,13 +159,13 @@ export class ValueTopic extends LiveTopic {
     await this.#loaded(identity).catch(() => {})
   }
 
-  /** Loads once more by the credentials that the value was loaded by; a failure leaves the last good value. */
+  /** Loads once more with the credentials that loaded the value; a failure leaves the last good value. */
   async reloadAsBefore(): Promise<void> {
     this.#nextLoader = this.#loadedBy
     await this.#schedule.next().catch(() => {})
   }
 
-  /** What those who listen get is read by the credentials of one who is known to get the same, not of one who is only about to join. */
+  /** The value for subscribers is read with credentials that are known to get that value, not with those of a client that is only about to join. */
   #mayLoad(identity: Identity): boolean {
     const { audience, authorize } = this.address.definition
     return (
@@ -179,7 +179,7 @@ export class ValueTopic extends LiveTopic {
     return next
   }
 
-  /** Waits for a load. What the endpoint refused to somebody else it may give to this client: then another is waited for (R54). */
+  /** Waits for a load. The endpoint may refuse another client and still answer this one: then this waits for one more load (R54). */
   async #loaded(identity: Identity): Promise<void> {
     await this.#credentials.during(identity, async () => {
       for (;;) {
@@ -204,8 +204,8 @@ export class ValueTopic extends LiveTopic {
   }
 
   /**
-   * A client at the newest offset cannot say what it holds: after a plain answer that may be older than the first value which was
-   * stored at that offset. A new entry of the same value lets it be told (R6).
+   * A client at the newest offset cannot say which value it has: after a plain answer it may be older than the first value that was
+   * stored at that offset. A new entry with the same value makes sure that the client gets it (R6).
    */
   async restate(offset: number): Promise<void> {
     const { snapshot, head } = this.state
@@ -220,7 +220,7 @@ export class ValueTopic extends LiveTopic {
     super.close()
   }
 
-  /** The newest value for subscribers that skip versions or have none; its bytes are shared. */
+  /** The newest value, for subscribers that skipped versions or have no value; its bytes are shared. */
   snapshotBatch(): Batch {
     const state = this.state
     if (this.#snapshots?.head !== state.head || this.#snapshots.epoch !== state.epoch) {
@@ -255,7 +255,7 @@ export class ValueTopic extends LiveTopic {
     }
   }
 
-  /** The connection of a subscriber that skipped versions has drained: it gets the newest (R5). */
+  /** The connection of a subscriber that skipped versions has drained: it gets the newest value (R5). */
   catchUp(subscriber: Subscriber): void {
     const { head, snapshot } = this.state
     if (subscriber.offset >= head || snapshot === null) return
@@ -266,7 +266,7 @@ export class ValueTopic extends LiveTopic {
 
   protected override afterReset(): void {
     if (this.needed) this.#schedule.want()
-    // What is being loaded for nobody was read before: it is not the value of the new epoch.
+    // A load that is under way without subscribers was read before the reset: it is not the value of the new epoch.
     else this.#missedChanges += 1
   }
 
@@ -299,7 +299,7 @@ export class ValueTopic extends LiveTopic {
     const isGone = error instanceof RunError && error.verdict.kind === 'gone'
     if (isGone && definition.audience === 'public') {
       this.endAll('gone', `The endpoint of "${name}" says that it is gone.`)
-      // Nobody gets the last value of what is no more.
+      // The last value of something that is gone is not served to anybody.
       await this.#ports.broker.append(key, { kind: 'forget' })
       return
     }
@@ -311,7 +311,7 @@ export class ValueTopic extends LiveTopic {
     const before = this.#staleness
     this.#staleness = staleness
     if (before?.reason === staleness?.reason) return
-    // What it is vouched for goes first.
+    // The value that is now fresh goes first.
     if (staleness === null) this.flush()
     for (const subscriber of this.subscribers) {
       if (staleness === null) subscriber.fresh(this.cursor)
@@ -330,7 +330,7 @@ export class ValueTopic extends LiveTopic {
     if (isFirst) {
       this.#initialAt = (await broker.append(key, { kind: 'initial', value }))?.offset ?? null
       this.cycle.topic(this)
-      // What changed just before the topic was opened may not be in it yet.
+      // A change just before the topic was opened may not be in the value yet.
       this.#reloadAfter.changed()
     } else if (!isSame) {
       const patch = difference(snapshot.data, answer)
@@ -351,7 +351,7 @@ export class ValueTopic extends LiveTopic {
     return this.#equality.hash
   }
 
-  /** The hash by which two answers are told apart: without the fields that the route ignores. */
+  /** The hash by which two answers are compared: without the fields that the route ignores. */
   equalityOf(answer: { value: unknown; hash: string }): string {
     const { ignore } = this.address.definition
     if (ignore.length === 0) return answer.hash
@@ -366,14 +366,14 @@ export class ValueTopic extends LiveTopic {
     return hashValue(value)
   }
 
-  /** The entity tags of the endpoint's answer with this value: its own where it sets one, before that of the hash (R10, R12). */
+  /** The entity tags of the endpoint's answer with this value: its own, if it sets one, before the one built from the hash (R10, R12). */
   get tags(): readonly [string, ...string[]] {
     const hash = this.state.snapshot?.hash ?? ''
     const made = `W/"${hash}"`
     return this.#ownTag?.of === hash ? [this.#ownTag.tag, made] : [made]
   }
 
-  /** Whether an answer that the endpoint gave elsewhere is what this topic holds, too. */
+  /** Whether an answer that the endpoint gave elsewhere matches this topic's value. */
   agrees(answer: { value: unknown; hash: string }): boolean {
     const { snapshot } = this.state
     if (snapshot === null) return true
@@ -382,7 +382,7 @@ export class ValueTopic extends LiveTopic {
     return true
   }
 
-  /** Whether a client with a value of this hash has what the topic holds, but for fields that the route ignores. */
+  /** Whether a client with a value of this hash has the topic's value, apart from fields that the route ignores. */
   isCurrent(hash: string): boolean {
     const held = this.state.snapshot?.hash
     return hash === held || (this.#variants?.of === held && this.#variants?.hashes.has(hash) === true)
@@ -397,7 +397,7 @@ export class ValueTopic extends LiveTopic {
   }
 }
 
-/** A feed that starts again repeats earlier positions: what is read now includes the later ones all the same. */
+/** A feed that restarts repeats earlier positions: a value read now still includes the later changes. */
 function later(before: Cause, now: Cause): Cause {
   const isEarlier =
     now.from !== undefined && now.from.source === before.from?.source && now.from.position < before.from.position

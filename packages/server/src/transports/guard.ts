@@ -51,7 +51,7 @@ export function requireFewTopics(context: TransportContext, { topics }: PollRequ
 /**
  * Counts a held request or a stream against the connection limits.
  *
- * @returns what gives it back.
+ * @returns releases it.
  * @throws CrossfadeError `too_fast`
  */
 export function acquireConnection(context: TransportContext, request: FastifyRequest, identity: Identity): () => void {

@@ -7,7 +7,7 @@ import type { TransportContext } from './context.ts'
 /**
  * Identifies a client by its headers, or by the token of a message. Bad credentials are charged to the address: looking at them costs work.
  *
- * @throws CrossfadeError `unauthenticated`, `too_fast`, or `server_error` when `authenticate` gave a principal that cannot be used.
+ * @throws CrossfadeError `unauthenticated`, `too_fast`, or `server_error` when `authenticate` gave an unusable principal.
  */
 export async function identify(context: TransportContext, request: FastifyRequest, token?: string): Promise<Identity> {
   const { authenticator, rate, skips } = context

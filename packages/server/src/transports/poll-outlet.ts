@@ -11,7 +11,7 @@ export class PollOutlet implements Outlet {
   readonly #texts: string[] = []
   #bytes = 0
   #sealed = false
-  /** The answer is full: the rest is had by the next poll (R9). */
+  /** The answer is full: the next poll gets the remainder (R9). */
   more = false
 
   /** @param positions what the client gave: what it knows already is not said again (R20). */

@@ -11,7 +11,7 @@ interface Owner {
 /**
  * Claims a data folder for this process, so that a second one does not end the server of the first.
  *
- * @returns what gives it up. A claim whose process is gone counts for nothing.
+ * @returns gives the claim up. A claim whose process is gone counts for nothing.
  * @throws Error when another process that lives has it.
  */
 export function claim(dataFolder: string): () => void {

@@ -31,7 +31,7 @@ interface Wrapped {
   readonly identity: Identity
   /** The cursor before the handler read its data: the data may be newer than it, never older (R8). */
   readonly cursor: string
-  /** When the handler began, in the order of revocations. */
+  /** The number of revocations when the handler began. */
   readonly since: number
   /** How long the client was willing to wait, as far as the server is, ms; `null`: a plain request (R12). */
   readonly waitMs: number | null
