@@ -6,13 +6,13 @@ import { postgresReplication } from '@crossfade/changefeed/postgres-replication'
 import { createClient, type Client } from '@crossfade/client'
 import crossfade, { value } from '@crossfade/server'
 import Fastify, { type FastifyInstance } from 'fastify'
-import { afterAll, afterEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, describe, expect, test, vi } from 'vitest'
 import { WebSocket } from 'ws'
 import { freshDatabase } from './database.ts'
 import { writeExamples, type Examples } from './documents/examples.ts'
 import { codeBlocks } from './documents/markdown.ts'
 
-// What each example of docs/recipes and docs/feeds.md promises, run. Those of nginx.md are compiled only (documents.test.ts): there is no nginx in an npm package.
+// What each example of docs/recipes and docs/feeds.md promises, run. Those of nginx.md are only compiled (documents.test.ts): there is no nginx in an npm package.
 
 type Shop = typeof import('./documents/fixture/shop.ts')
 
@@ -224,6 +224,31 @@ describe('sessions.md', () => {
     expect((await app.inject({ ...poll, headers: { cookie } })).statusCode).toBe(200)
     expect(saves()).toBe(before + 2)
   })
+})
+
+test('deploying-with-one-slot.md: the next process is ready while the slot is taken, and pushes when it is free (D18)', async () => {
+  const database = await freshDatabase()
+  open.push(() => database.drop())
+  vi.stubEnv('DATABASE_URL', database.url)
+  open.push(() => vi.unstubAllEnvs())
+  const processes: FastifyInstance[] = []
+  for (let count = 0; count < 2; count += 1) {
+    const { folder } = await write('deploying-with-one-slot')
+    const path = join(folder, 'deployed.ts')
+    const { app } = (await import(/* @vite-ignore */ path)) as { app: FastifyInstance }
+    app.log.level = 'silent'
+    open.push(() => app.close())
+    processes.push(app)
+    await app.ready()
+    expect((await app.inject('/ready')).json()).toEqual({ ready: true })
+  }
+  const [first, next] = processes as [FastifyInstance, FastifyInstance]
+  const push = async (app: FastifyInstance): Promise<unknown> =>
+    ((await app.inject('/crossfade/health')).json() as { push: string }).push
+  await expect.poll(() => push(first)).toBe('open')
+  expect(await push(next)).toBe('standby')
+  await first.close()
+  await expect.poll(() => push(next)).toBe('open')
 })
 
 describe('feeds.md', () => {
