@@ -244,7 +244,7 @@ test('deploying-with-one-slot.md: the next process is ready while the slot is ta
   }
   const [first, next] = processes as [FastifyInstance, FastifyInstance]
   const push = async (app: FastifyInstance): Promise<unknown> =>
-    ((await app.inject('/crossfade/health')).json() as { push: string }).push
+    (await app.inject('/crossfade/health')).json<{ push: string }>().push
   await expect.poll(() => push(first)).toBe('open')
   expect(await push(next)).toBe('standby')
   await first.close()
