@@ -223,7 +223,7 @@ describe('a value that cannot be loaded (R55, D12)', () => {
 describe('a handler that reads from what lags behind the database (C20)', () => {
   const lagMs = 150
   /** What a copy shows that is so much behind. */
-  function copy(): { write(value: number): void; read(): number } {
+  function copy(): { write: (value: number) => void; read: () => number } {
     let shown = 1
     return {
       write: (value) => void setTimeout(() => (shown = value), lagMs),
