@@ -1,9 +1,8 @@
 import type { ChangeFeed } from '@crossfade/changefeed'
-import { CrossfadeError, defaultBase, type Rollout } from '@crossfade/protocol'
+import type { Rollout } from '@crossfade/protocol'
 import type { Broker } from './brokers/broker.ts'
 import type { Authenticate } from './identity/authenticator.ts'
 import type { Limits } from './limits.ts'
-import { checkOptions } from './option-checks.ts'
 import type { OperatorCheck } from './transports/operator.ts'
 
 /** Options of the Crossfade plugin. All have defaults that work for one process. */
@@ -70,30 +69,4 @@ export interface ResolvedOptions extends CrossfadeOptions {
   readonly expiryGraceMs: number
   readonly rotateMs: number
   readonly diagnostics: boolean
-}
-
-/** @throws CrossfadeError `invalid_options` */
-export function resolveOptions(options: CrossfadeOptions): ResolvedOptions {
-  checkOptions(options)
-  const base = options.base ?? defaultBase
-  if (!/^(?:\/[A-Za-z0-9._~-]+)+$/.test(base)) {
-    throw new CrossfadeError(
-      'invalid_options',
-      `base must be a path like "/crossfade", without a slash at its end; got "${base}".`,
-    )
-  }
-  return {
-    ...options,
-    base,
-    feedFailure: options.feedFailure ?? 'poll',
-    allowedOrigins: options.allowedOrigins ?? [],
-    warmMs: options.warmMs ?? 120_000,
-    loadTimeoutMs: options.loadTimeoutMs ?? 10_000,
-    grantMs: options.grantMs ?? 30_000,
-    reauthorizeMs: options.reauthorizeMs ?? 60_000,
-    maxReauthorizations: options.maxReauthorizations ?? 8,
-    expiryGraceMs: options.expiryGraceMs ?? 25_000,
-    rotateMs: options.rotateMs ?? 600_000,
-    diagnostics: options.diagnostics ?? process.env['NODE_ENV'] !== 'production',
-  }
 }

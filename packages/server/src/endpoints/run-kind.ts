@@ -1,5 +1,4 @@
-import type { FastifyInstance } from 'fastify'
-import type { EndpointRunner } from './endpoint-runner.ts'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -15,7 +14,10 @@ declare module 'fastify' {
 export type RunKind = 'load' | 'check'
 
 /** Makes in-process runs recognisable to the application's hooks, also to those that were registered before the plugin. */
-export function decorateRequests(app: FastifyInstance, runner: EndpointRunner): void {
+export function decorateRequests(
+  app: FastifyInstance,
+  runner: { kindOf(request: FastifyRequest): RunKind | null },
+): void {
   app.decorateRequest('crossfade', {
     getter() {
       return runner.kindOf(this)

@@ -1,11 +1,10 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { FeedLifecycle } from '../feed/feed-lifecycle.ts'
-import type { ResolvedOptions } from '../options.ts'
 import type { OpenAnswers } from './open-answers.ts'
 import type { TransportContext } from './context.ts'
 import { requireOrigin } from './guard.ts'
 import { registerHealth } from './health.ts'
-import { registerOperator } from './operator.ts'
+import { registerOperator, type OperatorCheck } from './operator.ts'
 import { registerPoll } from './poll.ts'
 import { registerProbe } from './probe.ts'
 import { sendProblem } from './problem.ts'
@@ -16,7 +15,9 @@ import type { Upgrades } from './upgrades.ts'
 import { registerWebSocket } from './websocket.ts'
 
 /** What is mounted besides the transports. */
-export interface MountOptions extends Pick<ResolvedOptions, 'operator'> {
+export interface MountOptions {
+  /** Who may see and change rollouts; absent: nobody. */
+  readonly operator?: OperatorCheck
   /** `null`: there is no feed. */
   readonly feed: FeedLifecycle | null
   readonly upgrades: Upgrades
