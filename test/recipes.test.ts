@@ -117,7 +117,7 @@ describe('tenants-and-roles.md', () => {
     expect(await stranger.next()).toMatchObject({ code: 'forbidden' })
     const { headers, statusCode } = await app.inject({ url: '/api/orders', headers: { cookie: 'user=5.acme.' } })
     expect(statusCode).toBe(200)
-    expect(headers).toMatchObject({ 'crossfade-skipped': 'the group of this principal cannot be told' })
+    expect(headers).toMatchObject({ 'crossfade-skipped': 'the group of this principal is unusable' })
     expect(headers).not.toHaveProperty('crossfade')
   })
 })

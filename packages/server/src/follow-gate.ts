@@ -19,6 +19,6 @@ export function followGate({ gate, rollout, connections, hub, session }: Transpo
     if (before !== 'open') return
     // A subscription that no longer receives anything must not look alive.
     const spreadMs = spreadOf(connections.size)
-    connections.endAll(closeCodes.overloaded, 'This process cannot push now. Come back with your cursors.', spreadMs)
+    connections.endAll(closeCodes.overloaded, 'This process cannot push now. Reconnect with your cursors.', spreadMs)
   })
 }

@@ -21,7 +21,7 @@ export async function drain(context: TransportContext, { answers, upgrades }: Op
   connections.isDraining = true
   connections.endAll(
     closeCodes.goingAway,
-    'The server restarts. Come back with your cursors.',
+    'The server is restarting. Reconnect with your cursors.',
     spreadOf(connections.size),
   )
   const until = performance.now() + drainMs

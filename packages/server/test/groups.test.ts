@@ -86,12 +86,12 @@ describe('a group whose name is made of nothing shares nothing (D16)', () => {
     expect(answer).toEqual({
       body: { of: { orgId: 'a' } },
       header: undefined,
-      skipped: 'the group of this principal cannot be told',
+      skipped: 'the group of this principal is unusable',
     })
     expect(await subscribed(ann)).toBe('forbidden')
     expect(await subscribed({ id: 'bob', orgId: 'b' })).toBe('forbidden')
     const errors = log.of('error').filter((line) => line.includes('audience.group'))
-    expect(errors[0]).toMatch(/\/board.*audience.group gave .*string that is not empty.*This principal has id, orgId/)
+    expect(errors[0]).toMatch(/\/board.*audience.group gave .*non-empty string.*This principal has id, orgId/)
   })
 
   it('nor one that throws', async () => {
@@ -169,8 +169,8 @@ describe('a group of claims', () => {
   it.each<[string, object, RegExp]>([
     ['is missing', { orgId: 'a' }, /the claim "role" of audience.group is missing/],
     ['is misspelt', { orgId: 'a', rola: 'x' }, /"role" of audience.group is missing. Did you mean "rola"\?/],
-    ['is null', { orgId: 'a', role: null }, /"role" of audience.group is null, which names nothing/],
-    ['is empty', { orgId: 'a', role: '' }, /"role" of audience.group is "", which names nothing/],
+    ['is null', { orgId: 'a', role: null }, /"role" of audience.group is null, which cannot name a group/],
+    ['is empty', { orgId: 'a', role: '' }, /"role" of audience.group is "", which cannot name a group/],
     ['is a list', { orgId: 'a', role: ['admin'] }, /"role" of audience.group is an array of 1/],
     ['is an object', { orgId: { id: 'a' }, role: 'x' }, /"orgId" of audience.group is an object with id/],
     ['is "undefined"', { orgId: 'undefined', role: 'x' }, /"orgId" of audience.group is "undefined"/],

@@ -40,15 +40,15 @@ describe('a config.crossfade block with a mistake is refused at start, naming th
     ['neither topic nor log', { audience: 'public' }, /neither topic nor log.*topic: 'orders\/:id'/],
     ['both topic and log', { ...value, ...log }, /both topic and log/],
     ['a key of a log on a value', { ...value, event: 'made' }, /event is for a log topic/],
-    ['a page of a value', { ...value, paging: ['limit'] }, /"limit", but a page is a value of its own/],
-    ['a topic that is no text', { topic: 7 }, /topic must be a string that is not empty, got 7/],
+    ['a page of a value', { ...value, paging: ['limit'] }, /"limit", but each page is a separate value/],
+    ['a topic that is no text', { topic: 7 }, /topic must be a non-empty string, got 7/],
     ['a topic that is no pattern', { topic: '/orders/:id' }, /"\/orders\/:id" is not a topic pattern/],
     ['a rule without a list', { ...value, on: rule('orders') }, /on must be an array/],
-    ['a table in place of a rule', { ...value, on: [orders] }, /element 0 is no rule.*changes\(orders/],
-    ['a rule that was not made', { ...value, on: [changes] }, /element 0 is no rule, but the function changes/],
+    ['a table in place of a rule', { ...value, on: [orders] }, /element 0 is not a rule.*changes\(orders/],
+    ['a function in place of a rule', { ...value, on: [changes] }, /element 0 is not a rule, but the function changes/],
     ['a rule of unknown operations', { ...value, on: [rule('orders', { ops: ['upsert' as 'insert'] })] }, /has ops/],
     ['params that are no function', { ...value, params: { id: 1 } }, /params must be a function/],
-    ['params that need time', { ...value, params: async () => ({}) }, /params must give its result at once/],
+    ['params that need time', { ...value, params: async () => ({}) }, /params must return its result directly/],
     ['a query without a list', { ...value, query: 'status' }, /query must be an array.*got "status"/],
     ['a query of numbers', { ...value, query: ['a', 7] }, /query.*element 1.*got 7/],
     ['vary that is no list', { ...value, vary: 'accept-language' }, /vary must be an array/],
@@ -59,7 +59,7 @@ describe('a config.crossfade block with a mistake is refused at start, naming th
     ['a group that is a text', { ...value, audience: { group: 'orgId' } }, /Did you mean \["orgId"\]\?/],
     ['a group of no claims', { ...value, audience: { group: [] } }, /got an empty array/],
     ['a group of no names', { ...value, audience: { group: ['orgId', 7] } }, /element 1/],
-    ['a group that needs time', { ...value, audience: { group: async () => 'a' } }, /at once/],
+    ['a group that needs time', { ...value, audience: { group: async () => 'a' } }, /return its result directly/],
     ['a misspelt group', { ...value, audience: { groups: ['orgId'] } }, /must be "public", "principal" or/],
     ['a rate of none', { ...value, maxRate: 0 }, /maxRate must be a number of loads a second, above 0, got 0/],
     ['a rate that is a text', { ...value, maxRate: '5' }, /maxRate.*got "5"/],
@@ -72,7 +72,7 @@ describe('a config.crossfade block with a mistake is refused at start, naming th
     ['ignore of a name', { ...value, ignore: ['generatedAt'] }, /JSON pointer.*Did you mean "\/generatedAt"\?/],
     ['ignore of a path', { ...value, ignore: ['$.meta.at'] }, /JSON pointer.*Did you mean "\/meta\/at"\?/],
     ['ignore of everything', { ...value, ignore: [''] }, /JSON pointer/],
-    ['a feature that is no text', { ...value, feature: '' }, /feature must be a string that is not empty/],
+    ['a feature that is no text', { ...value, feature: '' }, /feature must be a non-empty string/],
     ['authorize that is no function', { ...value, authorize: true }, /authorize must be a function/],
   ])('%s', async (_what, block, message) => {
     const { code, message: said } = await refusal(block)
@@ -88,7 +88,7 @@ describe('a config.crossfade block with a mistake is refused at start, naming th
     ['a log with a rate', { ...log, maxRate: 5 }, /maxRate is for a value topic/],
     ['paging that is no list', { ...log, paging: 'after' }, /paging must be an array/],
     ['a misspelt key of a log', { ...log, pagination: ['after'] }, /"pagination".*"paging"/],
-    ['an event that is no text', { ...log, event: 1 }, /event must be a string/],
+    ['an event that is no text', { ...log, event: 1 }, /event must be a non-empty string/],
   ])('%s', async (_what, block, message) => {
     expect((await refusal(block, '/rooms/:room')).message).toMatch(message)
   })
@@ -157,7 +157,7 @@ describe('a rule that does not fit its topic is refused at start', () => {
       'a parameter in another case',
       { topic: 'orders/:id', on: [changes(orders, (row) => ({ Id: row.id }))] },
       '/orders/:id',
-      /public.orders gives the parameter "Id", which the topic "orders\/:id" has not. Did you mean "id"\?/,
+      /public.orders gives the parameter "Id", which the topic "orders\/:id" does not have. Did you mean "id"\?/,
     ],
     [
       'a parameter more',
@@ -234,7 +234,7 @@ describe('the params of a route', () => {
     [
       'give another name',
       () => ({ usr: '7' }),
-      /params gives "usr", which the topic ".*" has not. Did you mean "user"\?/,
+      /params gives "usr", which the topic ".*" does not have. Did you mean "user"\?/,
     ],
     ['give one more', ({ headers }) => ({ user: String(headers['x-user']), shop: 1 }), /params gives "shop"/],
     ['give a text', (request) => (request.id.trim() + 'x') as never, /must give the topic's parameters as an object/],

@@ -60,14 +60,14 @@ describe('in development an answer that is no topic says why', () => {
       'params of undefined',
       '/a',
       { topic: 'a/:b', params: () => ({ b: String(undefined) }) },
-      'parameter "b" is no name',
+      'parameter "b" is not a name',
     ],
-    ['params of null', '/a', { topic: 'a/:b', params: () => null as never }, 'params gave no object of parameters'],
+    ['params of null', '/a', { topic: 'a/:b', params: () => null as never }, 'params did not give an object'],
     [
       'a name too long',
       '/a',
       { topic: 'a/:b', params: () => ({ b: 'x'.repeat(300) }) },
-      'no topic can have the name of this request',
+      'the name of this request is not valid for a topic',
     ],
     ['nobody', '/a', { topic: 'a', audience: 'principal' }, 'nobody is logged in, and the answer is not public'],
     ['bad credentials', '/a', { topic: 'a' }, 'authenticate threw', { authorization: 'Bearer stolen' }],
@@ -171,11 +171,13 @@ describe('the log tells why an answer is no topic', () => {
     ])
   })
 
-  it('and of a parameter that the topic has not, although the answer is a topic', async () => {
+  it('and of a parameter that the topic does not have, although the answer is a topic', async () => {
     await open()
     route('/a', { topic: 'a/:b', params: ofRequest({ b: 1, c: 2 }) })
     for (let n = 0; n < 2; n++) expect((await app.inject('/a')).headers['crossfade']).toContain('topic="a/1"')
-    expect(log.of('error')).toEqual(['crossfade: The route /a: params gives "c", which the topic "a/:b" has not.'])
+    expect(log.of('error')).toEqual([
+      'crossfade: The route /a: params gives "c", which the topic "a/:b" does not have.',
+    ])
   })
 
   it('of params that fail where the server runs the route itself', async () => {
@@ -203,7 +205,7 @@ describe('the log tells why an answer is no topic', () => {
   ])('where authenticate gives a principal %s (D16)', async (_what, principal, message) => {
     await open({ authenticate: () => ({ ...principal, orgId: 'a' }) as unknown as Principal })
     route('/a', { topic: 'a', audience: 'principal' })
-    expect(await skipped('/a')).toBe('authenticate gave no principal that can be used')
+    expect(await skipped('/a')).toBe('authenticate gave an unusable principal')
     expect(log.of('error')).toEqual([expect.stringMatching(message)])
     // Those who connect are not told, and neither is it kept from the log.
     const poll = await app.inject({ method: 'POST', url: '/crossfade/poll', payload: { topics: { a: {} } } })

@@ -64,7 +64,7 @@ describe('value()', () => {
       // @ts-expect-error A table is no rule.
       on: [orders],
     })
-    expect(atStart('/orders', table)).toThrow(/no rule/)
+    expect(atStart('/orders', table)).toThrow(/not a rule/)
   })
 
   it('refuses params of other names', () => {

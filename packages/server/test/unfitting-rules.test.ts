@@ -52,7 +52,7 @@ it.each<[string, (id: string) => object]>([
     }
     expect(log.of('error')).toHaveLength(1)
     expect(log.errors[0]).toMatch(
-      /rule of "orders\/:id".*gives the parameter "(Id|shop)", which the topic "orders\/:id" has not/,
+      /rule of "orders\/:id".*gives the parameter "(Id|shop)", which the topic "orders\/:id" does not have/,
     )
   },
 )

@@ -1,6 +1,6 @@
 import { suggestion } from './nearest.ts'
 
-/** Says what is wrong with a value and what to write, as the end of a sentence that begins with its name; `null` when it is right. */
+/** Says what is wrong with a value and what to write instead, as the end of a sentence that begins with its name; `null` when it is valid. */
 export type Check = (value: unknown) => string | null
 
 /** A check for each member of an object. */
@@ -19,7 +19,7 @@ export function problemsOf(given: object, checks: Readonly<Record<string, Check>
   })
 }
 
-/** A value as a message shows it: short, and whatever it is. */
+/** Any value in the short form in which messages show it. */
 export function shown(value: unknown): string {
   if (typeof value === 'function') return `the function ${value.name === '' ? '(without a name)' : value.name}`
   if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value)
@@ -33,7 +33,7 @@ export function shown(value: unknown): string {
 }
 
 export const text: Check = (value) =>
-  typeof value === 'string' && value.trim() !== '' ? null : `must be a string that is not empty, got ${shown(value)}.`
+  typeof value === 'string' && value.trim() !== '' ? null : `must be a non-empty string, got ${shown(value)}.`
 
 export const flag: Check = (value) =>
   typeof value === 'boolean' ? null : `must be true or false, got ${shown(value)}.`
@@ -41,9 +41,9 @@ export const flag: Check = (value) =>
 export const anyFunction: Check = (value) =>
   typeof value === 'function' ? null : `must be a function, got ${shown(value)}.`
 
-/** A function whose result is needed at once. */
+/** A function whose result is needed synchronously. */
 export const plainFunction: Check = (value) =>
-  isAsync(value) ? 'must give its result at once, and an async function gives a promise.' : anyFunction(value)
+  isAsync(value) ? 'must return its result directly, and an async function returns a promise.' : anyFunction(value)
 
 /** An object that has these methods. */
 export function having(...methods: readonly string[]): Check {
@@ -53,7 +53,7 @@ export function having(...methods: readonly string[]): Check {
   }
 }
 
-/** An array of which each element is right; `example` is one. */
+/** An array whose elements are all valid; `example` is one. */
 export function listOf(element: Check, example: string): Check {
   return (value) => {
     if (!Array.isArray(value)) return `must be an array such as ${example}, got ${shown(value)}.`
@@ -62,7 +62,7 @@ export function listOf(element: Check, example: string): Check {
   }
 }
 
-/** An object of which each member is known and right; `example` is one. */
+/** An object whose members are all known and valid; `example` is one. */
 export function record(checks: Readonly<Record<string, Check>>, example: string): Check {
   return (value) => {
     if (!isPlainObject(value)) return `must be an object such as ${example}, got ${shown(value)}.`
@@ -71,7 +71,7 @@ export function record(checks: Readonly<Record<string, Check>>, example: string)
   }
 }
 
-/** An object whose members, whatever they are called, are all right. */
+/** An object whose members, whatever their names, are all valid. */
 export function mapOf(member: Check, example: string): Check {
   return (value) => {
     if (!isPlainObject(value)) return `must be an object such as ${example}, got ${shown(value)}.`

@@ -1,5 +1,5 @@
 /**
- * The known name that a misspelt one was most likely meant to be, by edit distance, with case left out of account.
+ * The known name that a misspelt one was most likely meant to be, by edit distance, ignoring case.
  *
  * @returns `null` when none is near: more than half of the letters would have to change.
  */
@@ -11,13 +11,13 @@ export function nearest(name: string, known: readonly string[]): string | null {
   return best.candidate
 }
 
-/** Says which name may have been meant, or which there are. */
+/** Says which name was probably meant, or which names are known. */
 export function suggestion(name: string, known: readonly string[]): string {
   const near = nearest(name, known)
   return near === null ? `Known: ${known.join(', ')}.` : `Did you mean "${near}"?`
 }
 
-/** Levenshtein distance, where two letters that change places count as one step. */
+/** Levenshtein distance in which two transposed letters count as one step. */
 function distanceOf(a: string, b: string): number {
   let beforeLast: number[] = []
   let last = Array.from({ length: b.length + 1 }, (_, index) => index)

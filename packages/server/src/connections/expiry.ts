@@ -16,7 +16,7 @@ export function expireWith(identity: Identity, graceMs: number, outlet: Outlet, 
   // A token that lives shorter than this is replaced half-way through its life, not again and again right after it was issued.
   const askMs = Math.max(leftMs - graceMs, leftMs / 2)
   const cancelAsk = runLater(
-    () => outlet.send({ type: 'error', code: 'token_expiring', message: 'Your token runs out soon. Send a new one.' }),
+    () => outlet.send({ type: 'error', code: 'token_expiring', message: 'Your token expires soon. Send a new one.' }),
     askMs,
   )
   const cancelEnd = runLater(expire, leftMs + graceMs)

@@ -117,7 +117,7 @@ function beginValue(
 }
 
 /**
- * Goes on with a value topic after a suspension: in one synchronous step the newest value, if the client has not got it, and everything
+ * Goes on with a value topic after a suspension: in one synchronous step it delivers the newest value, if the client lacks it, and everything
  * after that; and that the topic is fresh when nothing is missing any more.
  */
 export async function rejoinValue(subscription: Subscription, topic: ValueTopic): Promise<void> {

@@ -9,7 +9,7 @@ export interface Line {
 }
 
 /**
- * Messages that many subscribers get in one write. The bytes of each transport's form are made when the first subscriber needs
+ * Messages that many subscribers get in one write. The bytes of each transport's form are produced when the first subscriber needs
  * them and shared by all others (DESIGN §3.4).
  */
 export class Batch {
@@ -22,7 +22,7 @@ export class Batch {
     this.lines = lines
   }
 
-  /** One WebSocket text frame, a message a line (R30). */
+  /** One WebSocket text frame, one message per line (R30). */
   get websocket(): Buffer {
     this.#websocket ??= textFrame(this.lines.map((line) => line.text).join('\n'))
     return this.#websocket

@@ -4,7 +4,7 @@ export interface EventBytes {
   readonly chunk: Buffer
 }
 
-/** Makes both forms at once; the text is the middle of the chunk, not a copy. */
+/** Creates both forms together; the text is the middle of the chunk, not a copy. */
 export function eventBytes(text: string): EventBytes {
   const length = Buffer.byteLength(text)
   const head = `${length.toString(16)}\r\n`

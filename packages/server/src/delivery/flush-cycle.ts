@@ -1,10 +1,10 @@
-/** Something that gathers work during a tick and does it at the end. */
+/** Something that collects work during a tick and does it at the end. */
 export interface Flushable {
   flush(): void
 }
 
 /**
- * Lets topics and connections gather what happens in one tick: first every topic that changed hands its batch to its subscribers,
+ * Lets topics and connections collect what happens in one tick: first every topic that changed hands its batch to its subscribers,
  * then every connection that got something writes once (DESIGN §3.4).
  */
 export class FlushCycle {
@@ -41,7 +41,7 @@ export class FlushCycle {
     this.#drain(this.#connections)
   }
 
-  /** Trouble with one never keeps the others from being flushed (R54). */
+  /** One that fails never keeps the others from being flushed (R54). */
   #drain(set: Set<Flushable>): void {
     for (const item of set) {
       set.delete(item)

@@ -19,7 +19,7 @@ export function changedLine(topic: string, cursor: string, waitMs: number): Line
   return { text: JSON.stringify({ type: 'changed', topic, cursor, wait: waitMs }), cursor }
 }
 
-/** Built by hand because `data` is JSON text already: it is never parsed and written again. */
+/** Built by hand because `data` is JSON text already: it is never parsed and serialized again. */
 function eventLine(
   topic: string,
   cursor: string,

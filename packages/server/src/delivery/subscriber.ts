@@ -6,7 +6,7 @@ import type { Staleness } from './staleness.ts'
 /** Why a subscription ended (`unsubscribed` of PROTOCOL §5). */
 export type EndCode = 'requested' | 'forbidden' | 'expired' | 'gone'
 
-/** What a topic sees of one subscription. */
+/** One subscription as a topic sees it. */
 export interface Subscriber {
   readonly mode: 'events' | 'changes'
   /** A load of a topic that is not public may use these credentials. */
@@ -17,7 +17,7 @@ export interface Subscriber {
   offset: number
   /** The client's value is unknown: the next entry must be a snapshot (R6). */
   needsSnapshot: boolean
-  /** The connection has more waiting than it can write: a value topic skips versions until it drains. */
+  /** More is waiting than the connection can write: a value topic skips versions until it drains. */
   congested(): boolean
   deliver(batch: Batch): void
   /** The topic's newest value cannot be loaded (R55). */
@@ -29,14 +29,14 @@ export interface Subscriber {
   end(code: EndCode, message: string): void
 }
 
-/** A subscription whose permission is checked while it lives (R14). */
+/** A subscription whose permission is checked again while it is open (R14). */
 export interface Supervised {
   readonly identity: Identity
-  /** Nothing more may be sent until it is known whether the client may still read the topic. */
+  /** Nothing more may be sent until the endpoint has said whether the client may still read the topic. */
   suspend(): void
   /** Tells the client that events are withheld. */
   tellSuspended(): void
-  /** The client may read the topic: what it missed follows. */
+  /** The client may read the topic again: what it missed follows. */
   resume(): void
   end(code: EndCode, message: string): void
 }

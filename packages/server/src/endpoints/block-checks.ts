@@ -20,11 +20,11 @@ import { ruleProblems } from './rule-parameters.ts'
 const operations: readonly Operation[] = ['insert', 'update', 'delete', 'truncate']
 
 const rule: Check = (value) => {
-  if (!isPlainObject(value)) return `is no rule, but ${shown(value)}. Rules are made by changes(), inserts(), …`
+  if (!isPlainObject(value)) return `is not a rule, but ${shown(value)}. Rules are created by changes(), inserts(), …`
   const { table, ops, params, data, event } = value
   const isTable = isPlainObject(table) && typeof table['schema'] === 'string' && typeof table['name'] === 'string'
   if (!isTable || typeof params !== 'function' || !Array.isArray(ops))
-    return `is no rule, but ${shown(value)}. Make one of a table: changes(orders, (row) => ({ id: row.id })).`
+    return `is not a rule, but ${shown(value)}. Create one from a table: changes(orders, (row) => ({ id: row.id })).`
   if (ops.length === 0 || !ops.every((op) => operations.includes(op as Operation)))
     return `has ops other than ${operations.join(', ')}.`
   if (data !== undefined && typeof data !== 'function') return `has data that ${String(anyFunction(data))}`
@@ -119,7 +119,7 @@ const standaloneChecks: Checks<StandaloneLogOptions> = {
 }
 
 /**
- * Checks a route's `config.crossfade` as far as a declaration shows it, before anything is made of it.
+ * Checks a route's `config.crossfade` as far as the declaration shows, before anything is built from it.
  *
  * @throws CrossfadeError `invalid_options` that lists everything that is wrong.
  */
@@ -159,7 +159,7 @@ export function checkStandaloneLog(pattern: unknown, options: unknown): void {
 }
 
 /**
- * Reads the pattern of a topic, and checks that the rules fit it.
+ * Parses the pattern of a topic, and checks that the rules fit it.
  *
  * @throws CrossfadeError `invalid_options`
  */
@@ -196,19 +196,19 @@ function eitherProblems(block: Readonly<Record<string, unknown>>): string[] {
   return problemsOf(block, { ...valueChecks, ...logChecks })
 }
 
-/** A key of the other kind of topic would be passed over in silence. */
+/** A key that belongs to the other kind of topic would silently be ignored. */
 function foreignProblem(key: string, isLog: boolean, value: unknown): string[] {
   if (key === 'paging') {
     const first = Array.isArray(value) ? ` "${String(value[0])}"` : ''
     return [
-      `has the paging parameter${first}, but a page is a value of its own. List it under query, or declare a log if the answer is a list that grows.`,
+      `has the paging parameter${first}, but each page is a separate value. List it under query, or declare a log if the answer is a list that grows.`,
     ]
   }
-  // The events of a log are the same for all who may read it.
+  // The events of a log are the same for everybody who may read it.
   if (key === 'audience' && value === 'public') return []
   if (key === 'audience')
     return [
-      'audience is for a value topic. Who reads a log is whoever the endpoint answers with 2xx, or authorize says. Leave it out.',
+      'audience is for a value topic. A log may be read by those whom the endpoint answers with 2xx, or whom authorize admits. Leave it out.',
     ]
   return [
     isLog

@@ -11,12 +11,12 @@ export type PatternParams<Pattern extends string> = string extends Pattern
       ? Name
       : never
 
-/** What the compiler shows in place of a value that does not fit. */
+/** What the compiler shows for a value that does not fit. */
 export interface Misfit<Text extends string> {
   readonly misfit: Text
 }
 
-/** The rule itself, or what is wrong with its parameters. A rule that does not say its parameters is checked at start. */
+/** The rule itself, or what is wrong with its parameters. A rule whose type does not name its parameters is checked at start. */
 type FittingRule<Rule, Params extends string, Needed extends string> =
   Rule extends ChangeRule<infer Name>
     ? string extends Name
@@ -25,17 +25,17 @@ type FittingRule<Rule, Params extends string, Needed extends string> =
         ? [Exclude<Needed, Name>] extends [never]
           ? Rule
           : Misfit<`The rule gives no "${Exclude<Needed, Name>}".`>
-        : Misfit<`The rule gives "${Exclude<Name, Params>}", which the topic has not.`>
+        : Misfit<`The rule gives "${Exclude<Name, Params>}", which the topic does not have.`>
     : ChangeRule
 
 type FittingRules<Rules extends readonly unknown[], Params extends string, Needed extends string> = {
   readonly [Index in keyof Rules]: FittingRule<Rules[Index], Params, Needed>
 }
 
-/** Parameters of a request, of which the topic has no others. */
+/** Parameters of a request, all of which the topic has. */
 type FittingParams<Name extends string, Params extends string> = [Exclude<Name, Params>] extends [never]
   ? (request: FastifyRequest) => Readonly<Record<Name, string | number>>
-  : Misfit<`params gives "${Exclude<Name, Params>}", which the topic has not.`>
+  : Misfit<`params gives "${Exclude<Name, Params>}", which the topic does not have.`>
 
 /**
  * Declares a value topic for `config.crossfade`, and lets the compiler check the parameters of rules and of `params` against those of the
@@ -48,7 +48,7 @@ type FittingParams<Name extends string, Params extends string> = [Exclude<Name, 
  * ```
  *
  * @param topic the topic's name, with `:params`.
- * @param options all but the name. The server checks them when it starts.
+ * @param options everything but the name. The server checks them when it starts.
  */
 export function value<
   const Pattern extends string,
@@ -69,7 +69,7 @@ export function value<
  * Declares a log topic for `config.crossfade`; otherwise as {@link value}. A rule must give all parameters of the pattern.
  *
  * @param log the topic's name, with `:params`.
- * @param options all but the name.
+ * @param options everything but the name.
  */
 export function log<const Pattern extends string, const Rules extends readonly unknown[], Name extends string = never>(
   log: Pattern,

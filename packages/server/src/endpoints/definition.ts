@@ -5,13 +5,13 @@ import type { ClaimName, Principal } from '../identity/principal.ts'
 import { checkBlock, checkStandaloneLog, fittingPattern } from './block-checks.ts'
 import { runHeadersOf } from './run-headers.ts'
 
-/** Between whom a topic's answer is the same (DESIGN §3.2): all, one principal, or the members of a group. */
+/** Who shares a topic's answer (DESIGN §3.2): everybody, one principal, or the members of a group. */
 export type Audience = 'public' | 'principal' | { readonly group: Group }
 
 /**
- * Which group a principal belongs to: the claims that all of a group have alike, such as `['orgId', 'role']`, or a function that gives
- * the group's name. A principal without one of the claims, or for whom the name is not a string or a finite number, is empty, or was
- * made of a missing claim (`"undefined"`, `"null"`, `"NaN"`, `"[object Object]"`), shares nothing and gets no push; the log says why.
+ * Which group a principal belongs to: the claims that the members of a group have in common, such as `['orgId', 'role']`, or a function that gives
+ * the group's name. A principal that lacks one of the claims, or whose group's name is not a string or a finite number, is empty, or was
+ * built from a missing claim (`"undefined"`, `"null"`, `"NaN"`, `"[object Object]"`), shares nothing and gets no push; the log says why.
  */
 export type Group = readonly ClaimName[] | ((principal: Principal) => string | number)
 
@@ -23,11 +23,11 @@ export interface TopicOptions {
   on?: readonly ChangeRule[]
   /** Topic parameters of a request, where they are not its path parameters. Runs after the application's own hooks. */
   params?: (request: FastifyRequest) => Readonly<Record<string, string | number>>
-  /** Query parameters that are part of the topic's name. A request with any other parameter is not the topic (R10). */
+  /** Query parameters that are part of the topic's name. A request with any other parameter is not for this topic (R10). */
   query?: readonly string[]
   /** Request headers, lower-case, on which the answer depends besides the credentials, such as `accept-language`. */
   vary?: readonly string[]
-  /** Who may subscribe. Default: whoever the endpoint itself answers with 2xx (R14). */
+  /** Who may subscribe. Default: those whom the endpoint itself answers with 2xx (R14). */
   authorize?: (context: {
     principal: Principal | null
     params: Readonly<Record<string, string>>
@@ -41,13 +41,13 @@ export interface ValueTopicOptions extends TopicOptions {
   topic: string
   /** Default `principal`: nobody shares an answer unless the route says so. */
   audience?: Audience
-  /** At most this many loads a second. Default: no limit. */
+  /** At most this many loads per second. Default: no limit. */
   maxRate?: number
   /** Also reload on this interval while someone listens, ms: for effects outside the database. */
   refresh?: { every: number }
   /**
-   * Load again this long after a change, ms, each of them: `{ after: [500, 2000] }` for a handler that reads from a replica or a
-   * cache that lags behind the database. Default: one load, at once.
+   * Load again after each of these delays from a change, ms: `{ after: [500, 2000] }` for a handler that reads from a replica or a
+   * cache that lags behind the database. Default: one load, immediately.
    */
   reload?: { after: readonly number[] }
   /** JSON pointers that do not count when values are compared, such as `/generatedAt`. */
@@ -58,11 +58,11 @@ export interface ValueTopicOptions extends TopicOptions {
 export interface LogTopicOptions extends TopicOptions {
   /** The topic's name, with `:params`, such as `rooms/:room/messages`. */
   log: string
-  /** The field of an event's data that identifies the thing, by which a client drops what a REST answer gave it already. */
+  /** The field of an event's data that identifies the item, by which a client drops what a REST answer already gave it. */
   key: string
-  /** Query parameters that page through the list: they keep the header and are not in the name (R10). */
+  /** Query parameters that page through the list: the answer keeps its header, and they are not part of the topic's name (R10). */
   paging?: readonly string[]
-  /** Name of the events. Default `event`; a rule's own `event` goes first. */
+  /** Name of the events. Default `event`; a rule's own `event` takes precedence. */
   event?: string
 }
 
@@ -74,14 +74,14 @@ export interface StandaloneLogOptions {
   /** Anybody may subscribe. Without it, `authorize` is required. */
   public?: true
   authorize?: NonNullable<TopicOptions['authorize']>
-  /** The field of an event's data that identifies the thing. */
+  /** The field of an event's data that identifies the item. */
   key?: string
   feature?: string
   on?: readonly ChangeRule[]
   event?: string
 }
 
-/** All that the server knows of the topics of one pattern. */
+/** Everything that the server knows about the topics of one pattern. */
 export interface TopicDefinition {
   readonly kind: TopicKind
   readonly pattern: TopicPattern
@@ -158,7 +158,7 @@ export function routeDefinition(
   }
 }
 
-/** @throws CrossfadeError `invalid_options` when nothing says who may subscribe (DESIGN §3.2), or an option is unknown or wrong. */
+/** @throws CrossfadeError `invalid_options` when it is not declared who may subscribe (DESIGN §3.2), or an option is unknown or wrong. */
 export function standaloneLogDefinition(text: string, options: StandaloneLogOptions): TopicDefinition {
   checkStandaloneLog(text, options)
   if (options.public !== true && options.authorize === undefined) {
@@ -220,13 +220,13 @@ function requireInvertible(url: string, pattern: TopicPattern, options: RouteOpt
   }
 }
 
-/** Events go to a log by its path alone: a query part would name a log that nothing is ever appended to. */
+/** Events go to a log by its path alone: a query part would name a log to which nothing is ever appended. */
 function requirePlainLog(url: string, options: RouteOptions): void {
   const first = options.query?.[0]
   if (!isLog(options) || first === undefined) return
   throw new CrossfadeError(
     'invalid_options',
-    `The log topic of ${url} has the query parameter "${first}" in its name, but events are told apart by the path only. List it under paging, or make it a :parameter.`,
+    `The log topic of ${url} has the query parameter "${first}" in its name, but events are assigned by the path only. List it under paging, or make it a :parameter.`,
   )
 }
 

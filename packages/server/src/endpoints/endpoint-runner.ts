@@ -6,17 +6,17 @@ import type { RunKind } from './run-kind.ts'
 import { urlOfTopic, type TopicAddress } from './topic-address.ts'
 import { isPassing, retryAfterMs, type Answer, type Refusal, type Unknown, type Verdict } from './verdict.ts'
 
-/** In whose place an endpoint is run. */
+/** The client that an endpoint is run for. */
 export interface RunAs {
   readonly headers: Readonly<Record<string, string>>
-  /** The network address that the run carries, or `null`: then it comes from nowhere. */
+  /** The network address that the run carries; `null`: an address that no client has. */
   readonly ip: string | null
 }
 
 /** What a run asks for. */
 export interface RunOptions {
   readonly kind: RunKind
-  /** Path and query, where it is not the topic's own: a page of a list. */
+  /** Path and query, if not the topic's own: a page of a list. */
   readonly url?: string
   /** The entity tag for `If-None-Match`: an endpoint that finds it current answers 304. */
   readonly ifNoneMatch?: string | undefined
@@ -24,21 +24,21 @@ export interface RunOptions {
 
 interface Run {
   readonly kind: RunKind
-  /** The broker key of the topic that the answer belongs to, by the route's own reckoning. */
+  /** The broker key of the topic to which the route itself assigns the answer. */
   topicKey: string | null
 }
 
 const runHeader = 'x-crossfade-run'
-/** An address that no client has: an endpoint that trusts this machine's own addresses must not take the run for a local client. */
+/** An address that no client has: an endpoint that trusts this machine's own addresses must not mistake the run for a local client. */
 const nowhere = '0.0.0.0'
 
 /**
  * Runs wrapped endpoints in process, with the whole life cycle of the route: hooks, validation, serialization, `onSend` (DESIGN §3.2).
- * A request header with a secret of this process marks such a run, so that the wrapper leaves it alone and the application knows it.
+ * A request header with a secret of this process marks such a run, so that the wrapper leaves it alone and the application can recognise it.
  */
 export class EndpointRunner {
   readonly #app: FastifyInstance
-  /** How long an endpoint may take to answer a run, ms. */
+  /** The time limit for an endpoint's answer to a run, ms. */
   readonly timeoutMs: number
   readonly #secret = randomBytes(18).toString('base64url')
   readonly #runs = new Map<string, Run>()
@@ -50,7 +50,7 @@ export class EndpointRunner {
     this.timeoutMs = timeoutMs
   }
 
-  /** Asks a topic's endpoint as a client with these headers would. Never rejects: trouble is a verdict. */
+  /** Asks a topic's endpoint as a client with these headers would. Never rejects: failures are verdicts, too. */
   async run(address: TopicAddress, as: RunAs, options: RunOptions): Promise<Verdict> {
     const url = options.url ?? urlOfTopic(address)
     const id = `${this.#secret}.${(this.#count += 1)}`
@@ -73,13 +73,13 @@ export class EndpointRunner {
     return this.#runOf(request)?.kind ?? null
   }
 
-  /** Notes to which topic the route's own reckoning assigns a run. */
+  /** Notes the topic to which the route itself assigns a run. */
   note(request: FastifyRequest, topicKey: string | null): void {
     const run = this.#runOf(request)
     if (run) run.topicKey = topicKey
   }
 
-  /** Takes the header off: it is nobody's business, least of all of whom the application forwards its headers to. */
+  /** Removes the header: nobody else should see it, least of all services to which the application forwards its headers. */
   #runOf({ raw }: FastifyRequest): Run | undefined {
     const id = raw.headers[runHeader]
     if (id === undefined) return this.#requests.get(raw)
@@ -120,7 +120,7 @@ export class EndpointRunner {
       remoteAddress: ip ?? nowhere,
       signal: late.signal,
     })
-    // An answer that comes after the time-out is nobody's, and so is its error.
+    // An answer, or an error, that comes after the time-out is ignored.
     answer.catch(() => {})
     try {
       return await Promise.race([answer, timeout])
@@ -178,7 +178,7 @@ function tagOf(header: unknown): string | null {
 function readJson(payload: string): Pick<Answer, 'text' | 'value' | 'hash'> | null {
   try {
     const value: unknown = JSON.parse(payload)
-    // A message is one line: an indented body is written again.
+    // A message is one line: an indented body is serialized again.
     const text = /[\r\n]/.test(payload) ? JSON.stringify(value) : payload
     return { text, value, hash: hashValue(value) }
   } catch {

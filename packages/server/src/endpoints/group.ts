@@ -5,7 +5,7 @@ import type { Principal } from '../identity/principal.ts'
 import type { Group, TopicDefinition } from './definition.ts'
 import { isMadeOfNothing } from '../configuration/made-of-nothing.ts'
 
-/** A principal is in no group by which an answer could be shared. `message` is for the client, `detail` for the log. */
+/** A principal is not in a group that could share an answer. `message` is for the client, `detail` for the log. */
 export class UnusableGroup extends CrossfadeError {
   readonly definition: TopicDefinition
   readonly detail: string
@@ -18,9 +18,9 @@ export class UnusableGroup extends CrossfadeError {
 }
 
 /**
- * The key of a principal's group, which no other group has: two tenants that share one by mistake read each other's data.
+ * The key of a principal's group, unique to that group: two tenants that shared one by mistake would read each other's data.
  *
- * @throws UnusableGroup when a claim is missing, or the name was made of one that is.
+ * @throws UnusableGroup when a claim is missing, or the name was built from a missing one.
  */
 export function groupKey(definition: TopicDefinition, group: Group, topic: string, principal: Principal): string {
   if (typeof group === 'function') return JSON.stringify(nameOf(definition, group, topic, principal))
@@ -42,7 +42,7 @@ function nameOf(
     throw new UnusableGroup(definition, topic, `audience.group threw: ${why} ${claimsOf(principal)}`, error)
   }
   if (isUsable(name)) return String(name)
-  const advice = 'A group must be a string that is not empty, or a number, and made of claims that the principal has.'
+  const advice = 'A group must be a non-empty string or a number, and built from claims that the principal has.'
   throw new UnusableGroup(definition, topic, `audience.group gave ${shown(name)}. ${advice} ${claimsOf(principal)}`)
 }
 
@@ -56,7 +56,7 @@ function claimOf(
   const value = Object.hasOwn(claims, claim) ? claims[claim] : undefined
   if (typeof value === 'boolean') return value
   if (isUsable(value)) return typeof value === 'number' ? value : String(value)
-  const is = value === undefined ? 'is missing' : `is ${shown(value)}, which names nothing`
+  const is = value === undefined ? 'is missing' : `is ${shown(value)}, which cannot name a group`
   const near = value === undefined ? ` ${suggestion(claim, Object.keys(claims))}` : ''
   throw new UnusableGroup(
     definition,

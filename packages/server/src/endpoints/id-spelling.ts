@@ -8,8 +8,8 @@ interface Addressed {
 }
 
 /**
- * Tells in development, once per route, that a topic has another name than the change of its row gives it. The database finds the row
- * 42 for `042`, but pushes go to `orders/42`: whoever follows `orders/042` waits for ever.
+ * Warns in development, once per route, that a topic's name differs from the name that a change of its row produces. The database finds the row
+ * 42 for `042`, but changes go to `orders/42`: a client that follows `orders/042` is never told.
  */
 export class IdSpelling {
   readonly #warn: (message: string) => void
@@ -28,7 +28,7 @@ export class IdSpelling {
         this.#told.add(definition)
         const { schema, name: table } = rule.table
         this.#warn(
-          `The topic "${name}" may never hear of a change: :${column.parameter} is ${schema}.${table}.${column.column}, ${problem}. Redirect such requests to the one spelling, or give both the route and the rule params that make it.`,
+          `The topic "${name}" may never hear of a change: :${column.parameter} is ${schema}.${table}.${column.column}, ${problem}. Redirect such requests to the canonical spelling, or give both the route and the rule params that produce it.`,
         )
         return
       }
@@ -36,7 +36,7 @@ export class IdSpelling {
   }
 }
 
-/** @returns `null` when the id is spelt as a change spells it. */
+/** @returns `null` when the id has the same spelling as in a change. */
 function problemOf({ form }: ParameterColumn, id: string | undefined): string | null {
   if (id === undefined) return null
   const canonical = canonicalId(form, id)

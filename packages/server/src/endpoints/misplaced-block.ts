@@ -6,9 +6,9 @@ import { nearest } from '../configuration/nearest.ts'
 type Route = Parameters<onRouteHookHandler>[0]
 
 /**
- * Looks for a block that is not where it belongs, as Fastify takes route options and `config` of any name.
+ * Looks for a misplaced block, since Fastify accepts route options and `config` of any name.
  *
- * @throws CrossfadeError `invalid_options` when it is beside `config`, or under a name that resembles `crossfade`.
+ * @throws CrossfadeError `invalid_options` when it is next to `config`, or under a name that resembles `crossfade`.
  */
 export function requireNoOther(route: Route): void {
   const beside = blockIn(route)
@@ -28,6 +28,6 @@ function isBlock(value: unknown): boolean {
 function misplaced({ method, url }: Route, where: string): CrossfadeError {
   return new CrossfadeError(
     'invalid_options',
-    `The route ${String(method)} ${url} has its topic under ${where}, where nothing reads it. Write { config: { crossfade: { … } } }.`,
+    `The route ${String(method)} ${url} has its topic under ${where}, where it has no effect. Write { config: { crossfade: { … } } }.`,
   )
 }

@@ -3,10 +3,10 @@ import { isPlainObject, shown } from '../configuration/check.ts'
 import { suggestion } from '../configuration/nearest.ts'
 import type { TopicDefinition } from './definition.ts'
 
-/** A function that goes on and on with what no real request has, such as a list without an end, is stopped. */
+/** A function that never ends on the stand-in, such as in a list that has no end, is stopped. */
 const maxReads = 1_000
 
-/** Stands for a request, whichever it is: every member is the same again, can be called, and reads as empty text. */
+/** A stand-in for any request: every member is the stand-in itself, can be called, and reads as empty text. */
 function anyRequest(): object {
   let reads = 0
   const count = (): void => {
@@ -27,9 +27,9 @@ function anyRequest(): object {
 }
 
 /**
- * Finds the names that a route's `params` gives and its topic has not, by running it on a stand-in for a request.
+ * Finds the names that a route's `params` gives and its topic does not have, by running it on a stand-in for a request.
  *
- * @returns what is wrong, or `null`. A name that is missing, or a function that fails, may do otherwise with a real request.
+ * @returns what is wrong, or `null`. A name that is missing, or a function that throws, may be fine with a real request.
  */
 export function paramsProblem({ params, pattern }: TopicDefinition): string | null {
   if (!params) return null
@@ -46,5 +46,5 @@ export function paramsProblem({ params, pattern }: TopicDefinition): string | nu
     return `params gives ${shown(given)}. It must give the topic's parameters as an object, such as (request) => ({ id: … }).`
   const foreign = Object.keys(given).find((name) => !pattern.params.includes(name))
   if (foreign === undefined) return null
-  return `params gives "${foreign}", which the topic "${pattern.text}" has not. ${suggestion(foreign, pattern.params)}`
+  return `params gives "${foreign}", which the topic "${pattern.text}" does not have. ${suggestion(foreign, pattern.params)}`
 }

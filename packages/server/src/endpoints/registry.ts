@@ -22,7 +22,7 @@ export class TopicRegistry {
       )
     }
     this.#definitions.push(definition)
-    // Fixed segments before parameters, so that "orders/late" is not taken for "orders/:id".
+    // Fixed segments before parameters, so that "orders/late" is not read as "orders/:id".
     this.#definitions.sort((a, b) => a.pattern.params.length - b.pattern.params.length)
   }
 

@@ -3,13 +3,13 @@ import type { TopicKind, TopicPattern } from '@crossfade/protocol'
 import { isPlainObject } from '../configuration/check.ts'
 import { suggestion } from '../configuration/nearest.ts'
 
-/** What is wrong with the parameters that a rule gives, as far as it is known before the first row. */
+/** What is wrong with the parameters that a rule gives, as far as that is known before the first row. */
 export function ruleProblems(rule: ChangeRule, pattern: TopicPattern, kind: TopicKind): string[] {
   const names = namesOf(rule)
   return names === null ? [] : parameterProblems(rule, names, pattern, kind)
 }
 
-/** A rule gave parameters that its topic has not, or too few of them, and nobody could know before there was a row. */
+/** A rule gave parameters that its topic does not have, or too few of them, which could not be known before there was a row. */
 export class UnfittingRule extends Error {}
 
 /** @throws UnfittingRule when the parameters that a rule gave for a row do not fit the topic. */
@@ -27,7 +27,7 @@ export function requireFitting(
 
 /**
  * What is wrong with parameters of these names. A log topic needs all of its own, as an event belongs to one topic. For a value topic fewer
- * will do: all topics that have these load again.
+ * are enough: all topics that match them load again.
  */
 function parameterProblems(
   rule: ChangeRule,
@@ -41,7 +41,7 @@ function parameterProblems(
     .map((name) =>
       pattern.params.length === 0
         ? `The rule for ${table} gives the parameter "${name}", and the topic "${pattern.text}" has none. Leave it out, or add :${name} to the topic.`
-        : `The rule for ${table} gives the parameter "${name}", which the topic "${pattern.text}" has not. ${suggestion(name, pattern.params)}`,
+        : `The rule for ${table} gives the parameter "${name}", which the topic "${pattern.text}" does not have. ${suggestion(name, pattern.params)}`,
     )
   const missing = kind === 'log' ? missingOf(names, pattern) : []
   return [
@@ -54,7 +54,7 @@ function parameterProblems(
 }
 
 /**
- * Says of a rule whose `params` throws whatever the row why it does: it has read no column until then. `null` where it is not known to.
+ * Why a rule's `params` throws whatever the row, as it does when it throws before it reads a column; `null` if that is not known.
  */
 export function brokenRule(rule: ChangeRule): string | null {
   let hasRead = false
@@ -68,7 +68,7 @@ export function brokenRule(rule: ChangeRule): string | null {
   }
 }
 
-/** Says of a rule that gives fewer parameters than its value topic has what that means; `null` when it gives all, or nobody knows yet. */
+/** What it means that a rule gives fewer parameters than its value topic has; `null` when it gives all, or when that is not known yet. */
 export function coarseRule(rule: ChangeRule, pattern: TopicPattern): string | null {
   const names = namesOf(rule)
   const missing = names === null ? [] : missingOf(names, pattern)
@@ -85,7 +85,7 @@ function tableOf({ table }: ChangeRule): string {
   return `${table.schema}.${table.name}`
 }
 
-/** A rule that does not say is run on a row whose every column is empty text. What fails at that is known with the first row. */
+/** A rule that does not name its parameters is run on a row of empty strings. One that fails on it is judged with the first real row. */
 function namesOf(rule: ChangeRule): readonly string[] | null {
   if (rule.names !== undefined) return rule.names
   try {

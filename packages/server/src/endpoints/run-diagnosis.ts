@@ -4,30 +4,30 @@ import type { EndpointRunner, RunAs } from './endpoint-runner.ts'
 import type { TopicAddress } from './topic-address.ts'
 import type { Refusal } from './verdict.ts'
 
-/** Who is refused when it is the load of a public topic. */
+/** Stands for the credentials of a public topic's load. */
 export const serviceName = 'service'
 
-/** How long a route that cannot be run is not offered for push, ms. Then it is tried once more. */
+/** How long a route that cannot be run is not offered for push, ms. After that it is tried once more. */
 const withheldMs = 60_000
 /** How many refusals are remembered. */
 const maxRemembered = 1_000
 
-/** Headers that each client sends, or that a run has anyway: none of them is what a run lacks. */
+/** Headers that every client sends, or that a run has anyway: a run never fails for lack of one of them. */
 const ordinary =
   /^(?:accept(?:-.*)?|authorization|cache-control|connection|content-.*|cookie|date|dnt|host|if-.*|keep-alive|origin|pragma|prefer|priority|range|referer|sec-.*|te|traceparent|tracestate|transfer-encoding|upgrade.*|user-agent|via|forwarded|x-forwarded-.*|x-real-ip|x-request-id|x-requested-with)$/i
 
 /**
  * Notices routes that answer a client and refuse the server's own run in its place, because the route needs something that a run does
- * not carry: an API key, a header of a proxy. It says once for each route what that may be, and push is not promised meanwhile.
+ * not carry: an API key, a header of a proxy. It logs once for each route what that may be, and push is not promised meanwhile.
  */
 export class RunDiagnosis {
   readonly #runner: EndpointRunner
   readonly #log: FastifyBaseLogger
-  /** When a run was refused, by whose it was and for what. */
+  /** When a run was refused, by credentials and address. */
   readonly #refusals = new Map<string, number>()
-  /** When those are tried again that are not offered push: whole routes, or the credentials that a route refuses. */
+  /** When to try again those that are not offered push: whole routes, or the credentials that a route refuses. */
   readonly #withheld = new Map<string, number>()
-  /** Routes that were run with success: what they refuse concerns some clients only. */
+  /** Routes that have been run successfully: if they refuse a run, that concerns only some clients. */
   readonly #working = new Set<TopicDefinition>()
   readonly #said = new Set<TopicDefinition>()
   readonly #looking = new Set<TopicDefinition>()
@@ -42,18 +42,18 @@ export class RunDiagnosis {
     return this.#withheld.has(pattern.text) || this.#withheld.has(ownKey(pattern.text, who))
   }
 
-  /** A run was refused. @param who names the credentials. */
+  /** A run was refused. @param who identifies the credentials. */
   refused(address: TopicAddress, who: string): void {
     remember(this.#refusals, ownKey(address.key, who), performance.now())
   }
 
-  /** The route was run with success. */
+  /** The route was run successfully. */
   answered(definition: TopicDefinition): void {
     this.#working.add(definition)
     this.#withheld.delete(definition.pattern.text)
   }
 
-  /** The route answered a client's own request with 2xx: does it refuse the run in its place? */
+  /** The route answered a client's own request with 2xx: does it refuse the server's run for that client? */
   async compare(address: TopicAddress, who: string, as: RunAs, request: FastifyRequest): Promise<void> {
     const { definition, key } = address
     if (this.#looking.has(definition) || !this.#isDoubtful(address, who)) return
@@ -68,7 +68,7 @@ export class RunDiagnosis {
     }
   }
 
-  /** A run was refused lately, or what is not offered is due to be tried again. */
+  /** A run was refused recently, or push that is not offered is due to be tried again. */
   #isDoubtful({ definition, key }: TopicAddress, who: string): boolean {
     const now = performance.now()
     const { text } = definition.pattern
@@ -85,7 +85,7 @@ export class RunDiagnosis {
     if (this.#said.has(definition)) return
     this.#said.add(definition)
     const names = Object.keys(request.headers).filter((name) => !ordinary.test(name) && !(name in as.headers))
-    const seen = names.length === 0 ? '' : ` The client's request had ${names.join(', ')}, which the run had not.`
+    const seen = names.length === 0 ? '' : ` The client's request had ${names.join(', ')}, which the run did not have.`
     this.#log.warn(
       `crossfade: the route ${definition.url} answers its client, but answered ${status} when the server ran it in the client's place, so it is not offered for push.${seen} List headers on which the answer depends under vary, or let the service send them: service: { headers }.`,
     )
@@ -96,7 +96,7 @@ function ownKey(key: string, who: string): string {
   return `${who}\n${key}`
 }
 
-/** Keeps the newest. */
+/** Keeps only the newest entries. */
 function remember(times: Map<string, number>, key: string, at: number): void {
   times.delete(key)
   times.set(key, at)

@@ -3,8 +3,8 @@ import type { RouteOptions } from 'fastify'
 /**
  * The headers that a run must carry to reach a route with `constraints`: its host and its version.
  *
- * A host given as a regular expression, and a constraint of the application's own, cannot be told from here: the route declares the
- * header that decides under `vary`, or the service sends it.
+ * A host given as a regular expression, or a custom constraint of the application, cannot be derived here: the route declares the
+ * deciding header under `vary`, or the service sends it.
  */
 export function runHeadersOf(constraints: RouteOptions['constraints']): Readonly<Record<string, string>> {
   const { host, version } = (constraints ?? {}) as { host?: unknown; version?: unknown }

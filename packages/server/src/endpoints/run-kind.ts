@@ -4,7 +4,7 @@ declare module 'fastify' {
   interface FastifyRequest {
     /**
      * Why the server runs this route in process: `load` to have a topic's value, `check` to see whether a subscriber may still read it.
-     * `null`: a client's own request. A rate limiter lets runs pass by it, and a session is not prolonged.
+     * `null`: a client's own request. By it a rate limiter can let runs pass, and a session store can avoid prolonging a session.
      */
     readonly crossfade: RunKind | null
   }

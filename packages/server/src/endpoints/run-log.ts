@@ -3,9 +3,9 @@ import type { TopicDefinition } from './definition.ts'
 import type { TopicAddress } from './topic-address.ts'
 import type { Verdict } from './verdict.ts'
 
-/** A failure that goes on, or comes again, is said again after this, with how often it was seen. */
+/** A failure that persists, or recurs, is logged again after this time, ms, with how often it was seen. */
 const repeatMs = 60_000
-/** Topics of a route that fail, as far as they are remembered. */
+/** How many failing topics of a route are remembered. */
 const maxFailing = 1_000
 
 interface Failures {
@@ -13,17 +13,17 @@ interface Failures {
   saidAt: number
 }
 
-/** What is known of the loads of one route. */
+/** What is known about the loads of one route. */
 interface RouteLog {
   readonly failures: Map<string, Failures>
-  /** The topics that fail, by key. */
+  /** The failing topics, by key. */
   readonly failing: Set<string>
-  /** It was said that the route cannot be loaded, and not yet that it can again. */
+  /** It was logged that the route cannot be loaded, and not yet that it can be again. */
   isSaid: boolean
   count: number
 }
 
-/** Tells who runs the server when an endpoint cannot be loaded: once for each route and status, then counted. */
+/** Tells the operator when an endpoint cannot be loaded: once for each route and status, then counted. */
 export class RunLog {
   readonly #log: FastifyBaseLogger
   readonly #routes = new Map<TopicDefinition, RouteLog>()
@@ -36,7 +36,7 @@ export class RunLog {
   /** Takes the outcome of a load of this topic. */
   loaded({ definition, name, key }: TopicAddress, verdict: Verdict): void {
     if (verdict.kind === 'value' || verdict.kind === 'unchanged') return this.#recovered(definition, key)
-    // What is gone, or not this client's, is an answer and no trouble; a public topic is refused to the service itself.
+    // Gone or refused is an answer, not a failure; but for a public topic it is the service itself that is refused.
     if (verdict.kind === 'gone' || (verdict.kind === 'refused' && definition.audience !== 'public')) return
     const route = this.#of(definition)
     if (route.failing.size < maxFailing) route.failing.add(key)
@@ -55,7 +55,7 @@ export class RunLog {
     )
   }
 
-  /** Said once for each route: a shared value changes faster than a client's own answer can be compared with it. */
+  /** Logged once for each route: a shared value changes faster than a client's own answer can be compared with it. */
   notCompared(definition: TopicDefinition, name: string): void {
     if (this.#notCompared.has(definition)) return
     this.#notCompared.add(definition)
@@ -64,7 +64,7 @@ export class RunLog {
     )
   }
 
-  /** Said when nothing of the route fails any more; not each time that one of its topics does well again. */
+  /** Logged when no topic of the route fails any more; not each time that one of its topics recovers. */
   #recovered(definition: TopicDefinition, key: string): void {
     const route = this.#routes.get(definition)
     if (route === undefined) return
@@ -86,7 +86,7 @@ export class RunLog {
 
 function adviceOn(verdict: Exclude<Verdict, { kind: 'value' | 'unchanged' }>): string {
   if (verdict.status === 429)
-    return 'Let runs of the server pass the rate limit: request.crossfade is "load" or "check" in them.'
+    return 'Exempt runs of the server from the rate limit: request.crossfade is "load" or "check" in them.'
   if (verdict.kind === 'refused')
     return 'A public topic is loaded without credentials, or with those of the option service: { headers }.'
   return 'It is tried again with growing pauses.'

@@ -1,34 +1,34 @@
 import { skippedHeaderName } from '@crossfade/protocol'
 import type { TopicDefinition } from './definition.ts'
 
-/** Why a request or an answer of a wrapped route is nobody's topic (R10). */
+/** Why a request or an answer of a wrapped route belongs to no topic (R10). */
 export interface Skipped {
-  /** For developers, in a header and in the log: short, and without anything of the answer. */
+  /** For developers, in a header and in the log: short, and without any part of the answer. */
   readonly skipped: string
   /** What only the log may say, such as the message of an error. */
   readonly detail?: string
-  /** The declaration is wrong, or it meets what it cannot handle: told in production, too. */
+  /** The declaration is wrong, or cannot handle something that occurs: logged in production, too. */
   readonly isMistake?: true
 }
 
-/** Who hears of skipped answers. */
+/** Where skipped answers are reported. */
 export interface SkipLog {
   warn(message: string): void
   error(message: string): void
 }
 
-/** Reasons hold names that clients make up: so many are told of one route. */
+/** Reasons contain names that come from clients: at most this many are logged for one route. */
 const maxToldPerRoute = 50
 const maxHeaderLength = 200
 
-/** Tells why answers are no topics: each reason once per route in the log, and in development with each answer. */
+/** Tells why answers are not topics: each reason once per route in the log, and in development with each answer. */
 export class Skips {
   readonly #log: SkipLog
   readonly #diagnostics: boolean
-  /** By route; `null`: what no route is at fault for. */
+  /** By route; `null`: reasons that are not the fault of a route. */
   readonly #told = new Map<TopicDefinition | null, Set<string>>()
 
-  /** @param diagnostics whether answers carry the header, and the log tells what is no mistake of the declaration. */
+  /** @param diagnostics whether answers carry the header, and the log also contains reasons that are not mistakes of the declaration. */
   constructor(log: SkipLog, diagnostics: boolean) {
     this.#log = log
     this.#diagnostics = diagnostics
@@ -39,7 +39,7 @@ export class Skips {
     return this.#diagnostics ? [skippedHeaderName, headerText(skipped)] : null
   }
 
-  /** Says the reason in the log, the first time that it is met on this route. */
+  /** Logs the reason, the first time that it occurs on this route. */
   tell(definition: TopicDefinition, { skipped, detail, isMistake }: Skipped): void {
     const text = detail === undefined ? skipped : `${skipped}: ${detail}`
     const message = `${nameOf(definition)} answers without a Crossfade header: ${text}`
@@ -47,12 +47,12 @@ export class Skips {
     else if (this.#diagnostics) this.#once(definition, skipped, () => this.#log.warn(message))
   }
 
-  /** Says once of a route that its declaration is wrong, although its answers are topics. */
+  /** Logs once that a route's declaration is wrong, although its answers are topics. */
   mistake(definition: TopicDefinition, text: string): void {
     this.#once(definition, text, () => this.#log.error(`${nameOf(definition)}: ${text}`))
   }
 
-  /** Says once what is wrong with `authenticate`, for which no route is at fault. */
+  /** Logs once what is wrong with `authenticate`, which is not the fault of a route. */
   unusablePrincipal(detail: string): void {
     this.#once(null, detail, () => this.#log.error(detail))
   }
@@ -70,7 +70,7 @@ function nameOf({ url, pattern }: TopicDefinition): string {
   return url === null ? `The log "${pattern.text}"` : `The route ${url}`
 }
 
-/** Visible ASCII only, so that no name of a parameter can begin a header of its own. */
+/** Visible ASCII only, so that no parameter's name can inject another header. */
 function headerText(text: string): string {
   const safe = text.replaceAll(/[^\x20-\x7e]/g, '?')
   return safe.length > maxHeaderLength ? `${safe.slice(0, maxHeaderLength - 3)}...` : safe

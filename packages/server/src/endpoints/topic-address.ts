@@ -3,7 +3,7 @@ import type { Identity } from '../identity/principal.ts'
 import type { TopicDefinition } from './definition.ts'
 import { groupKey } from './group.ts'
 
-/** A topic as one client sees it: its name, and the answer that is its own. */
+/** A topic as one client sees it: its name, and which answer is this client's. */
 export interface TopicAddress {
   readonly definition: TopicDefinition
   /** The name on the wire. */
@@ -26,15 +26,15 @@ export function urlOfTopic({ definition, params, name }: TopicAddress): string {
 }
 
 /**
- * The key of a topic in the broker: the name and, where the answer is not the same for all, between whom it is.
+ * The key of a topic in the broker: the name and, if the answer is not the same for everybody, who shares it.
  *
  * @returns `null` when the topic needs a principal and there is none.
- * @throws UnusableGroup when it needs a group and the principal is in none that can be used.
+ * @throws UnusableGroup when it needs a group and the principal is not in a usable one.
  */
 export function topicKey(definition: TopicDefinition, topic: string, identity: Identity): string | null {
   const audience = audienceKey(definition, topic, identity)
   if (audience === null) return null
-  // The events of a log are the same for all who may read it: its headers only say who may.
+  // The events of a log are the same for everybody who may read it: its headers only decide who may.
   if (definition.kind === 'log') return topic + audience
   const vary = definition.vary.map((name) => `\n${name}=${identity.headers[name] ?? ''}`).join('')
   return topic + audience + vary
@@ -53,7 +53,7 @@ function audienceKey(definition: TopicDefinition, topic: string, { principal }: 
   const { audience } = definition
   if (audience === 'public') return ''
   if (principal === null) return null
-  // Quoted, so that no id can look like the key of something else.
+  // Quoted, so that no id can be mistaken for another key.
   return audience === 'principal'
     ? `\nprincipal=${JSON.stringify(principal.id)}`
     : `\ngroup=${groupKey(definition, audience.group, topic, principal)}`

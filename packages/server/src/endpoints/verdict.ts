@@ -6,25 +6,25 @@ export interface Answer {
   readonly text: string
   readonly value: unknown
   readonly hash: string
-  /** The entity tag that the endpoint itself gave it, or `null`. */
+  /** The entity tag that the endpoint itself set, or `null`. */
   readonly tag: string | null
   /** Why the answer looks private, or `null` (R15). */
   readonly privateReason: string | null
 }
 
-/** The run may not be what these credentials get: nothing can be concluded from it, neither that they may read nor that they may not. */
+/** The run may not show what these credentials get: it decides neither that they may read nor that they may not. */
 export interface Unknown {
   readonly kind: 'unknown'
-  /** 0: it did not answer in time. */
+  /** 0: there was no answer in time. */
   readonly status: number
   readonly reason: StaleReason
-  /** What the endpoint said in `Retry-After`, ms; `null`: nothing. */
+  /** The endpoint's `Retry-After`, ms; `null`: none. */
   readonly retryAfterMs: number | null
   /** For the log. */
   readonly detail: string
 }
 
-/** These credentials may not read it (`refused`), or it is not there for them (`gone`). On the wire both are the same (R52). */
+/** These credentials may not read it (`refused`), or it does not exist for them (`gone`). On the wire both are the same (R52). */
 export interface Refusal {
   readonly kind: 'refused' | 'gone'
   readonly status: number
@@ -43,7 +43,7 @@ export function isPassing(status: number): boolean {
   return status === 408 || status === 425 || status === 429 || status >= 500
 }
 
-/** A verdict as the error that a client hears. */
+/** A verdict as the error that a client is told. */
 export class RunError extends CrossfadeError {
   readonly verdict: Refusal | Unknown
 

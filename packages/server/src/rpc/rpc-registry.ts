@@ -2,13 +2,13 @@ import { CrossfadeError, hashValue, type ErrorCode } from '@crossfade/protocol'
 import type { Identity, Principal } from '../identity/principal.ts'
 import { jsonText } from '../json-text.ts'
 
-/** A method that clients call by `request` or `POST {base}/rpc/<method>`. Its result is JSON; one that is not is `server_error` to the caller. */
+/** A method that clients call by `request` or `POST {base}/rpc/<method>`. Its result must be JSON; otherwise the caller gets `server_error`. */
 export type RpcHandler = (context: { principal: Principal | null; body: unknown }) => unknown
 
-/** Throws when a body is not what the method takes. */
+/** Throws when a body is not valid for the method. */
 export type RpcValidator = (body: unknown) => void
 
-/** What a call came to: the same for each repetition of its id. */
+/** The outcome of a call: the same for each repetition of its id. */
 export type RpcOutcome = { readonly result: unknown } | Failure
 
 interface Failure {
@@ -19,11 +19,11 @@ interface Claim {
   readonly call: string
   readonly bytes: number
   outcome: Promise<RpcOutcome>
-  /** When the call ended; `Infinity` while it runs, for as long as that takes. */
+  /** When the call ended; `Infinity` while it runs. */
   settledAt: number
 }
 
-/** What came of a run, and how many characters it has. */
+/** The outcome of a run, and how many characters it has. */
 interface Settled {
   readonly answer: RpcOutcome
   readonly bytes: number
@@ -31,16 +31,16 @@ interface Settled {
 
 const rememberMs = 120_000
 const sweepMs = 30_000
-/** Characters of all the calls that are known, and of the answers that are kept for their repetitions. */
+/** How many characters the remembered calls, and the answers kept for their repetitions, may have. */
 const maxRememberedBytes = 64 * 1024 * 1024
-/** What a call takes besides its own texts. */
+/** What a call costs besides its own texts. */
 const claimBytes = 500
 
-/** Calls with at-most-once effect: an id that is repeated until two minutes after the first answer waits for that and gets it (R34). */
+/** Calls with at-most-once effect: a repetition of an id, until two minutes after the first answer, waits for that answer and gets it (R34). */
 export class RpcRegistry {
   readonly #methods = new Map<string, { handler: RpcHandler; validate: RpcValidator }>()
   readonly #claims = new Map<string, Claim>()
-  /** Answers that are kept, the oldest first. */
+  /** The kept answers, oldest first. */
   #kept: { claim: Claim; bytes: number }[] = []
   #keptBytes = 0
   #claimedBytes = 0
@@ -60,7 +60,7 @@ export class RpcRegistry {
     this.#methods.set(method, { handler, validate })
   }
 
-  /** Never rejects: errors are outcomes. The claim is made before the handler runs. */
+  /** Never rejects: errors are outcomes. The id is claimed before the handler runs. */
   call(identity: Identity, request: { id: string; method: string; params: unknown }): Promise<RpcOutcome> {
     const key = claimKey(identity, request.id)
     let call: string
@@ -80,11 +80,11 @@ export class RpcRegistry {
           )
     }
     if (!this.#methods.has(request.method)) {
-      // Nothing runs, so there is nothing to remember.
+      // No handler runs, so there is nothing to remember.
       return Promise.resolve(failure('unknown_method', `There is no method "${request.method}".`))
     }
     const bytes = key.length + call.length + claimBytes
-    // A call that is forgotten too soon would run twice when it is repeated: so a new one is refused.
+    // A call that is forgotten too early would run twice if it is repeated: so a new one is refused.
     if (this.#claimedBytes + bytes > maxRememberedBytes)
       return Promise.resolve(
         failure('overloaded', 'Too many calls were made in the last two minutes. Call again later.'),
@@ -99,7 +99,7 @@ export class RpcRegistry {
     return outcome
   }
 
-  /** Answers are kept in bounded memory: the oldest give way, and a repetition of such a call hears that its outcome is unknown. */
+  /** Answers are kept in bounded memory: the oldest are dropped, and a repetition of such a call is told that its outcome is unknown. */
   #remember(claim: Claim, bytes: number): void {
     claim.settledAt = performance.now()
     this.#kept.push({ claim, bytes })
@@ -113,7 +113,7 @@ export class RpcRegistry {
       if (oldest === undefined) return
       this.#keptBytes -= oldest.bytes
       oldest.claim.outcome = Promise.resolve(
-        failure('outcome_unknown', 'The call ran, but its answer is not kept any more. Read what it changed.'),
+        failure('outcome_unknown', 'The call ran, but its answer is no longer kept. Read what it changed.'),
       )
     }
   }
@@ -150,8 +150,8 @@ export class RpcRegistry {
 }
 
 /**
- * Whose call it is. Without a principal the id alone says so, of which nobody guesses the 128 bits: a cookie that changes between two
- * tries makes it no other call. The name of a principal is quoted, so that none looks like nobody's.
+ * Whose call it is. Without a principal the id alone decides, since nobody guesses its 128 bits: a cookie that changes between two
+ * tries does not make it another call. The id of a principal is quoted, so that it never looks like an anonymous call.
  */
 function claimKey({ principal }: Identity, id: string): string {
   return `${principal === null ? '' : JSON.stringify(principal.id)}\n${id}`

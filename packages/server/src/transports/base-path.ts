@@ -11,11 +11,11 @@ export function basePath(prefix: string, base: string): string {
   if (/^(?:\/(?:[A-Za-z0-9._~-]+|:[A-Za-z0-9_]+))+$/.test(path)) return path
   throw new CrossfadeError(
     'invalid_options',
-    `The plugin is registered under the prefix "${prefix}", of which no base can be made. Register it under plain segments and /:name parameters, or outside of the prefix.`,
+    `The plugin is registered under the prefix "${prefix}", from which no base can be formed. Register it under plain segments and /:name parameters, or outside of the prefix.`,
   )
 }
 
-/** The base of one request: with its own parameters of the prefix. */
+/** The base of one request: with its own values for the prefix's parameters. */
 export function baseOf(base: string, params: unknown): string {
   return base.replaceAll(/:([A-Za-z0-9_]+)/g, (_, name: string) =>
     encodeURIComponent(String((params as Readonly<Record<string, unknown>>)[name])),

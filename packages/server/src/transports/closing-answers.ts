@@ -2,7 +2,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { problemHeaders, problemText } from './problem.ts'
 
 /**
- * While it closes, Fastify answers requests by itself, before any hook, with a body of its own. Under `{base}` such an answer, too, says `code` and
+ * While it closes, Fastify answers requests by itself, before any hook, with a body of its own. Under `{base}` such an answer also has a `code` and
  * `Retry-After` (PROTOCOL §6).
  *
  * @param isOurs whether a URL is under `{base}`.
@@ -12,7 +12,7 @@ export function explainClosing(server: Pick<Server, 'prependListener'>, isOurs: 
     if (!isOurs(url)) return
     const writeHead = answer.writeHead.bind(answer)
     const end = answer.end.bind(answer)
-    const text = problemText('overloaded', 'The server restarts. Come back with your cursors.')
+    const text = problemText('overloaded', 'The server is restarting. Reconnect with your cursors.')
     answer.writeHead = () => writeHead(503, { ...problemHeaders('overloaded'), 'content-length': text.length })
     answer.end = () => end(text)
   })

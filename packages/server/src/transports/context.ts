@@ -44,12 +44,12 @@ export interface TransportContext {
   readonly diagnosis: RunDiagnosis
   /** How long an SSE stream lives before it is rotated, ms; ± 20 % (R26). */
   readonly rotateMs: number
-  /** How long before its credentials run out a client is asked for new ones, and how long after it is waited, ms (R53). */
+  /** How long before its credentials expire a client is asked for new ones, and how long after expiry they are awaited, ms (R53). */
   readonly expiryGraceMs: number
-  /** How long an endpoint may take to answer a run, ms. */
+  /** The time limit for an endpoint's answer to a run, ms. */
   readonly loadTimeoutMs: number
   readonly warn: (message: string) => void
   readonly skips: Skips
-  /** `null` outside of development. */
+  /** `null` outside development. */
   readonly idSpelling: IdSpelling | null
 }

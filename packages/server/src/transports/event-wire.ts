@@ -11,9 +11,9 @@ export interface EventWire {
 
 /**
  * The socket itself where the answer has it and is in chunks: Node would frame the same bytes again for every subscriber. Else the
- * answer, as for HTTP/1.0, HTTP/2, and where the application has put something of its own around it.
+ * answer, as for HTTP/1.0, HTTP/2, and where the application has wrapped it in something of its own.
  *
- * @param answer its head has been sent.
+ * @param answer an answer whose head has been sent.
  */
 export function eventWire(answer: ServerResponse): EventWire {
   const { socket, chunkedEncoding } = answer
@@ -21,7 +21,7 @@ export function eventWire(answer: ServerResponse): EventWire {
   return isDirect ? { stream: socket, form: 'chunk' } : { stream: answer, form: 'text' }
 }
 
-/** Compression and its like replace methods of the single answer. */
+/** Compression and similar plugins replace methods of the individual answer. */
 function isWrapped(answer: ServerResponse): boolean {
   return (['writeHead', 'flushHeaders', 'write', 'end'] as const).some((name) => Object.hasOwn(answer, name))
 }

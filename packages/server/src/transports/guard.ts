@@ -30,11 +30,11 @@ export async function admit(context: TransportContext, request: FastifyRequest):
   return identity
 }
 
-/** A request that names more topics than this many times the bound is refused as a whole; else the surplus is, topic by topic. */
+/** A request that names more than this many times the allowed topics is refused as a whole; otherwise only the surplus is, topic by topic. */
 const surplusFactor = 4
 
 /**
- * Refuses a poll or stream that names absurdly many topics, before each of them is looked at.
+ * Refuses a poll or stream that names absurdly many topics, before any of them is processed.
  *
  * @throws CrossfadeError `too_many_topics`
  */

@@ -4,10 +4,10 @@ import type { FeedLifecycle } from '../feed/feed-lifecycle.ts'
 import type { TransportContext } from './context.ts'
 import type { OperatorCheck } from './operator.ts'
 
-/** How many topics that cannot be loaded are listed. */
+/** How many failing topics are listed. */
 const maxFailing = 100
 
-/** What `/health` asks. */
+/** What `/health` reads from. */
 export interface HealthSources {
   /** `null`: there is no feed. */
   readonly feed: FeedLifecycle | null

@@ -5,7 +5,7 @@ import type { Identity } from '../identity/principal.ts'
 import type { TransportContext } from './context.ts'
 
 /**
- * Identifies a client by its headers, or by the token of a message. Bad credentials are charged to the address: looking at them costs work.
+ * Identifies a client by its headers, or by the token of a message. Bad credentials are charged to the address: verifying them costs work.
  *
  * @throws CrossfadeError `unauthenticated`, `too_fast`, or `server_error` when `authenticate` gave an unusable principal.
  */

@@ -24,7 +24,7 @@ export interface MountOptions {
   readonly answers: OpenAnswers
 }
 
-/** Mounts everything under `{base}`: its own scope, with its own errors and its own way to read bodies. */
+/** Mounts everything under `{base}`: its own scope, with its own errors and its own body parser. */
 export async function mount(
   scope: FastifyInstance,
   context: TransportContext,
@@ -39,7 +39,7 @@ export async function mount(
     requireOpen(context)
     limitBodyTime(request, context.limits.maxHoldMs)
   })
-  // Whatever else the application can read, here it is JSON (R51).
+  // Whatever else the application can parse, here only JSON is accepted (R51).
   scope.removeAllContentTypeParsers()
   scope.addContentTypeParser('application/json', { parseAs: 'string' }, scope.getDefaultJsonParser('error', 'error'))
   scope.addHook('onRoute', (route) => {
@@ -59,14 +59,14 @@ export async function mount(
 
 function requireOpen({ connections }: TransportContext): void {
   if (connections.isDraining)
-    throw new CrossfadeError('overloaded', 'The server restarts. Come back with your cursors.')
+    throw new CrossfadeError('overloaded', 'The server is restarting. Reconnect with your cursors.')
 }
 
 function nothingHere(url: string): CrossfadeError {
   return new CrossfadeError('unknown_method', `There is nothing at ${url}.`)
 }
 
-/** A body that comes byte by byte keeps no connection for ever: it has as long as a poll is held. */
+/** A body that arrives byte by byte must not keep a connection open without end: it has as long as a poll may be held. */
 function limitBodyTime({ raw }: FastifyRequest, ms: number): void {
   if (raw.method === 'GET' || raw.complete) return
   const timer = setTimeout(() => raw.destroy(), ms)

@@ -2,7 +2,7 @@ import { closeCodes, type ErrorCode, type ServerMessage, type UnsubscribedCode }
 import type { Outlet } from '../connections/outlet.ts'
 import type { Batch } from '../delivery/batch.ts'
 
-/** How a stream whose only topic has ended is closed: with which code, and when to come back, ms; `null`: not at all. */
+/** How a stream whose only topic has ended is closed: the code, and when to come back, ms; `null`: not at all. */
 export interface TopicEnd {
   readonly code: number
   readonly retry: number | null

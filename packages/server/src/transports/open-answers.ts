@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 
-/** The answers under `{base}` that are not finished: a client that does not read its answer, or does not finish its request, holds up no shutdown. */
+/** The unfinished answers under `{base}`: a client that does not read its answer, or does not finish its request, must not delay a shutdown. */
 export class OpenAnswers {
   readonly #answers = new Set<ServerResponse>()
 

@@ -17,7 +17,7 @@ export function registerOperator(
     const detail =
       isOperator === undefined
         ? 'No operator is configured: give the plugin operator: (request) => boolean.'
-        : 'This needs the operator.'
+        : 'Only the operator may do this.'
     throw new CrossfadeError('forbidden', detail)
   }
   scope.get(paths.features, { preValidation: requireOperator }, async (_request, reply) =>

@@ -2,14 +2,14 @@ import type { IncomingMessage, Server } from 'node:http'
 import type { Duplex } from 'node:stream'
 
 type Listener = (...args: unknown[]) => void
-/** The events on which a connection's new reader puts listeners that the next one would put again. */
+/** The events of a connection for which each reader adds listeners, which the next one would add again. */
 const lasting = ['close', 'resume', 'pause', 'timeout', 'error', 'drain', 'end', 'data'] as const
 
 /**
- * Serves a request that asks for an upgrade which nobody gives, as Node serves it while no `upgrade` listener exists: the wish is ignored
- * (RFC 9110 §7.8). Clients of HTTP/2 without TLS ask so with every request, body and all.
+ * Serves a request for an upgrade that nobody handles, as Node serves it while no `upgrade` listener exists: the wish is ignored
+ * (RFC 9110 §7.8). Clients of HTTP/2 without TLS send it with every request, also with a body.
  *
- * Node has detached its parser by then. So the request's head is put back in front of the connection, which is given to the server once more.
+ * Node has detached its parser by then. So the request's head is put back in front of the connection, which is handed to the server again.
  */
 export class PlainRequests {
   readonly #server: Server
@@ -19,12 +19,12 @@ export class PlainRequests {
     this.#server = server
   }
 
-  /** @param rest what came after the head. */
+  /** @param rest the bytes that came after the head. */
   serve(_event: 'upgrade', request: IncomingMessage, socket: Duplex, rest: Buffer): void {
     for (const [event, listener] of this.#added.get(socket) ?? []) socket.off(event, listener)
     const before = new Map(lasting.map((event) => [event, new Set(socket.listeners(event))]))
     socket.unshift(Buffer.concat([Buffer.from(headOf(request), 'latin1'), rest]))
-    // Documented for `connection`: connections may be given to the server by this event.
+    // Documented for `connection`: connections may be handed to the server with this event.
     this.#server.emit('encrypted' in socket ? 'secureConnection' : 'connection', socket)
     this.#added.set(
       socket,
@@ -38,7 +38,7 @@ export class PlainRequests {
   }
 }
 
-/** The head as it came, but for the word in `Connection` that makes Node's parser stop at an upgrade. */
+/** The head as received, without the word in `Connection` that makes Node's parser stop at an upgrade. */
 function headOf({ method, url, httpVersion, rawHeaders }: IncomingMessage): string {
   const lines = [`${method} ${url} HTTP/${httpVersion}`]
   for (let i = 0; i < rawHeaders.length; i += 2) {

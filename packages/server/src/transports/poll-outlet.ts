@@ -2,7 +2,7 @@ import type { PollRequest } from '@crossfade/protocol'
 import type { Outlet } from '../connections/outlet.ts'
 import type { Batch } from '../delivery/batch.ts'
 
-/** Gathers the messages of one poll's answer. */
+/** Collects the messages of one poll's answer. */
 export class PollOutlet implements Outlet {
   readonly paged = true
   readonly #positions: PollRequest['topics']
@@ -14,7 +14,7 @@ export class PollOutlet implements Outlet {
   /** The answer is full: the next poll gets the remainder (R9). */
   more = false
 
-  /** @param positions what the client gave: what it knows already is not said again (R20). */
+  /** @param resumePoints what the client sent: what it already knows is not repeated (R20). */
   constructor(positions: PollRequest['topics'], maxBytes: number, onMessage: () => void) {
     this.#positions = positions
     this.#maxBytes = maxBytes
@@ -46,7 +46,7 @@ export class PollOutlet implements Outlet {
     return Promise.resolve(!this.congested() && !this.#sealed)
   }
 
-  /** The messages as JSON text. Nothing is taken any more. */
+  /** The messages as JSON text. No more messages are taken. */
   seal(): string {
     this.#sealed = true
     return `[${this.#texts.join(',')}]`

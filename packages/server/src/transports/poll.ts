@@ -62,7 +62,7 @@ async function answer(
   }
 }
 
-/** Waits until all topics have answered, or until the slow ones have had their time. */
+/** Waits until all topics have answered, or until the time for slow ones has passed. */
 async function settledWithin(joins: readonly Promise<void>[], ms: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)))
@@ -70,7 +70,7 @@ async function settledWithin(joins: readonly Promise<void>[], ms: number): Promi
   clearTimeout(timer)
 }
 
-/** Written by hand: the messages are JSON text already. */
+/** Built by hand: the messages are JSON text already. */
 function body(session: Session, outlet: PollOutlet): string {
   const positions = Object.fromEntries(
     [...session.subscriptions].map(([topic, subscription]) => [topic, { cursor: subscription.cursor }]),
@@ -78,7 +78,7 @@ function body(session: Session, outlet: PollOutlet): string {
   return `{"messages":${outlet.seal()},"topics":${JSON.stringify(positions)},"more":${outlet.more}}`
 }
 
-/** Holds an answer until the first message, lingers for more, and ends at the bound. */
+/** Holds an answer until the first message, lingers for more, and ends at the time limit. */
 class Hold {
   #resolve: (() => void) | null = null
   #message: (() => void) | null = null

@@ -4,7 +4,7 @@ import type { WebSocket } from 'ws'
 import { addressOf } from '../connections/client-address.ts'
 import type { TransportContext } from './context.ts'
 
-/** Tells a client with a failed attempt "WebSocket blocked" from "server down" (PROTOCOL §9). No authentication, no state. */
+/** Lets a client whose attempt failed distinguish "WebSocket blocked" from "server down" (PROTOCOL §9). No authentication, no state. */
 export function registerProbe(scope: FastifyInstance, context: TransportContext): void {
   scope.route({
     method: 'GET',

@@ -1,10 +1,10 @@
 import { CrossfadeError, httpStatusOf, type ErrorCode, type Problem } from '@crossfade/protocol'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 
-/** Fastify refuses names that could reach the prototype of an object as it refuses what is not JSON. */
+/** Fastify refuses names that could reach the prototype of an object with the same error as malformed JSON. */
 const notJson = 'The body is not JSON, or has a member "__proto__" or "constructor.prototype". Send plain JSON.'
 
-/** Fastify's own refusals of a body, in the words of PROTOCOL §6. */
+/** Fastify's own refusals of a body, in the terms of PROTOCOL §6. */
 const fastifyCodes: Readonly<Record<string, readonly [ErrorCode, string]>> = {
   FST_ERR_CTP_BODY_TOO_LARGE: ['too_large', 'The body is too large. Send fewer topics in one request.'],
   FST_ERR_CTP_INVALID_MEDIA_TYPE: [
@@ -15,7 +15,7 @@ const fastifyCodes: Readonly<Record<string, readonly [ErrorCode, string]>> = {
   FST_ERR_CTP_INVALID_JSON_BODY: ['malformed', notJson],
 }
 
-/** What the application's own hooks refuse under `{base}`, such as its rate limit or its login, in the same words. */
+/** Refusals by the application's own hooks under `{base}`, such as its rate limit or its login, in the same terms. */
 const codesOfStatus: Readonly<Record<number, ErrorCode>> = {
   401: 'unauthenticated',
   403: 'forbidden',
@@ -36,11 +36,11 @@ export function sendProblem(
 ): FastifyReply {
   const [code, detail] = explain(error)
   const status = httpStatusOf(code)
-  // What is overloaded says so to each client, and not to the log each time.
+  // An overload is told to each client, but not logged each time.
   if (status === 500) request.log.error(error)
   const retryAfter = reply.getHeader('retry-after')
   void reply.code(status).headers(problemHeaders(code))
-  // A hook of the application may have said for how long it wants to be left alone.
+  // A hook of the application may have set `Retry-After` itself.
   if (retryAfter !== undefined) void reply.header('retry-after', retryAfter)
   return reply.send(problemText(code, detail))
 }

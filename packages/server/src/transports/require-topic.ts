@@ -5,12 +5,12 @@ import type { Identity } from '../identity/principal.ts'
 import type { TransportContext } from './context.ts'
 
 /**
- * Asks whether a client would get a topic, by a subscription that nobody hears: while the answer has not begun, a refusal can be its status.
+ * Asks whether a client would get a topic, by a trial subscription: until the answer has begun, a refusal can still be its status.
  *
  * @throws CrossfadeError of the refusal.
  */
 export async function requireTopic(context: TransportContext, topic: string, identity: Identity): Promise<void> {
-  // An EventSource that gets a status gives up for good: it is sent away by `bye`, and comes again (R62).
+  // An EventSource that gets an error status gives up for good: here it gets `bye` instead, and returns later (R62).
   if (!context.gate.isOpen) return
   const refusals: ErrorMessage[] = []
   const silent: Outlet = {

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import { Connection } from 'better-sse'
 
-/** What every stream says of itself (R24). */
+/** The headers of every stream (R24). */
 const streamHeaders = {
   'Content-Type': 'text/event-stream',
   'Cache-Control': 'no-store, no-transform',
@@ -16,7 +16,7 @@ export class SseConnection extends Connection {
   override readonly url: URL = new URL('sse://stream')
   override readonly request: Request
   override readonly response: Response
-  /** Why the head could not be sent, such as a header of the application that none can be. */
+  /** Why the head could not be sent, such as an invalid header of the application. */
   failure: unknown = null
   readonly #answer: ServerResponse
   readonly #headers: Record<string, string | string[] | number | undefined>
@@ -39,7 +39,7 @@ export class SseConnection extends Connection {
       this.#answer.writeHead(200, head as Record<string, string>)
       this.#answer.flushHeaders()
     } catch (error) {
-      // The library calls this where nobody could catch it.
+      // The library calls this where an error could not be caught.
       this.failure = error
     }
   }

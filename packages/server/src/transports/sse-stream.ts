@@ -21,18 +21,18 @@ const proofSpacingMs = 300
 /** What a stream is opened with. */
 export interface SseStreamOptions {
   readonly identity: Identity
-  /** It is of one topic, for a browser's own `EventSource`: it carries cursors as `id:`, says `retry:`, and ends with the topic (R13). */
+  /** It is of one topic, for a browser's own `EventSource`: it carries cursors as `id:`, sends `retry:`, and ends with the topic (R13). */
   readonly withIds: boolean
   /** Two timed heartbeats follow `hello`, so that the client sees whether the path buffers (R25). */
   readonly proof: boolean
-  /** Up to which version the client has heard of rollouts (R61). */
+  /** The version up to which the client knows the rollouts (R61). */
   readonly stagesSince?: number | undefined
-  /** Gives the connection back to the limits. */
+  /** Releases the connection from the limits. */
   readonly release: () => void
 }
 
 /**
- * Opens an SSE stream on a request and returns its session, ready to subscribe. Whatever goes wrong, the connection is given back to the limits.
+ * Opens an SSE stream on a request and returns its session, ready to subscribe. Whatever goes wrong, the connection is released from the limits.
  */
 export async function openSseStream(
   context: TransportContext,
@@ -61,7 +61,7 @@ export async function openSseStream(
   }
 }
 
-/** The head is sent: `hello`, and all that a stream does by itself. */
+/** The head is sent: `hello`, and everything that a stream does by itself. */
 function begin(
   context: TransportContext,
   answer: ServerResponse,
@@ -73,7 +73,7 @@ function begin(
     if (answer.writableEnded) return
     outlet.finish({ type: 'bye', code, message, retry })
     answer.end()
-    // A client that does not read would keep the answer, and what waits in it, for ever.
+    // Otherwise a client that does not read would keep the answer, and what is waiting in it, without end.
     setTimeout(() => answer.destroy(), limits.helloMs).unref()
   }
   const { stream, form } = eventWire(answer)
@@ -83,7 +83,7 @@ function begin(
       stream,
       encode: (message) => eventBytes(encodeSse(JSON.stringify(message), fieldsOf(message)))[form],
       bytesOf: (batch) => (options.withIds ? batch.sseWithIds : batch.sse)[form],
-      overflow: () => bye(closeCodes.tooSlow, 'You read too slowly. Come back with your cursors.', 0),
+      overflow: () => bye(closeCodes.tooSlow, 'You read too slowly. Reconnect with your cursors.', 0),
       drained: () => session.drained(),
     },
     cycle,
@@ -112,15 +112,15 @@ function begin(
   )
   cleanups.add(
     expireWith(options.identity, context.expiryGraceMs, outlet, () =>
-      bye(closeCodes.expired, 'Your credentials ran out.', 0),
+      bye(closeCodes.expired, 'Your credentials have expired.', 0),
     ),
   )
   return session
 }
 
 /**
- * What a browser's own `EventSource` goes by (R13): the cursor, also of a topic that is quiet, and when to come again, which it is told ahead, since
- * a connection may be cut without a word, and before each close.
+ * What a browser's own `EventSource` relies on (R13): the cursor, even while the topic is quiet, and when to reconnect, which it is told in advance, since
+ * a connection may be cut without warning, and again before each close.
  */
 function nativeFields(message: object, connections: number): SseFields {
   const { type, cursor, retry } = message as { type: string; cursor?: string; retry?: number | null }
@@ -129,12 +129,12 @@ function nativeFields(message: object, connections: number): SseFields {
   return (type === 'subscribed' || type === 'reset') && cursor !== undefined ? { id: cursor } : {}
 }
 
-/** No sooner than after a second, and not all at once. */
+/** After at least a second, and not all together. */
 function reconnectMs(askedMs: number, spreadMs: number): number {
   return Math.round(Math.max(1_000, askedMs) + Math.random() * Math.max(2_000, spreadMs))
 }
 
-/** What is to be done when a stream has ended; what is added later is done at once. */
+/** What to do when a stream has ended; what is added after that is done immediately. */
 class Cleanups {
   readonly #cleanups: (() => void)[] = []
   #done = false

@@ -6,29 +6,29 @@ import type { FastifyInstance, onRequestAsyncHookHandler, RouteOptions } from 'f
 import { PlainRequests } from './plain-requests.ts'
 import { chooseSubprotocol } from './websocket.ts'
 
-/** Makes Node's parser tell an upgrade from a plain request. One for all, so that it is known from listeners of the application. */
+/** Makes Node's parser distinguish an upgrade from a plain request. One shared function, so that it can be told from the application's listeners. */
 const tellUpgrades = (): void => {}
-/** Servers out of which upgrades are taken already, where the plugin is registered in two places. */
+/** Servers whose upgrades are intercepted already, when the plugin is registered in two places. */
 const taken = new WeakSet<Server>()
 
 /**
- * The upgrades under `{base}`. All others go on as if this plugin was not there (R10): to whoever of the application listens, or, where nobody
- * does, as the plain requests that Node makes of them then, `Upgrade: h2c` for example.
+ * The upgrades under `{base}`. All others are handled as if this plugin were not there (R10): by the application's listeners, or, if there
+ * are none, as plain requests, as Node does, `Upgrade: h2c` for example.
  *
  * An `upgrade` listener beside those of the application would not do: each of them sees every upgrade, and socket.io, `ws` or
- * another @fastify/websocket would answer ours as well. So ours are taken out before the listeners are called.
+ * another @fastify/websocket would answer ours as well. So ours are intercepted before the listeners are called.
  */
 export class Upgrades {
   readonly #server: UpgradingServer
   readonly #isOurs: (path: string) => boolean
   /** Stands for the server to @fastify/websocket (its documented option `server`), and sees our upgrades only. */
   readonly #gate = new EventEmitter()
-  /** Node's HTTP server does not know them any more, so nobody but us would end them. */
+  /** Node's HTTP server no longer knows them, so only we can end them. */
   readonly #sockets = new Set<Duplex>()
   readonly #requests = new WeakSet<IncomingMessage>()
   readonly #plain: PlainRequests
   #giveBack: () => void = () => {}
-  /** What is not ours may be that of the place where the plugin was registered before. */
+  /** An upgrade that is not ours may belong to an earlier registration of the plugin. */
   #isSecond = false
 
   /** @param isOurs whether a path is under `{base}`. */
@@ -38,7 +38,7 @@ export class Upgrades {
     this.#plain = new PlainRequests(server)
   }
 
-  /** Takes our upgrades out of the server's, from now on until {@link close}. */
+  /** Intercepts our upgrades, from now until {@link close}. */
   install(): void {
     const server = this.#server
     this.#isSecond = taken.has(server)
@@ -60,7 +60,7 @@ export class Upgrades {
   }
 
   /**
-   * Registers @fastify/websocket in our own scope, with our own options: whether the application has registered it too, before or after, makes
+   * Registers @fastify/websocket in our own scope, with our own options: whether the application registers it too, before or after, makes
    * no difference to either.
    */
   async register(scope: FastifyInstance, maxPayload: number): Promise<void> {
@@ -74,19 +74,19 @@ export class Upgrades {
         handleProtocols: chooseSubprotocol,
         perMessageDeflate: false,
       },
-      // The library's own endings would come before our `bye` and replace our close codes.
+      // The library's own shutdown would come before our `bye` and replace our close codes.
       preClose: (done) => done(),
       errorHandler: (error, _socket, request) => request.log.info(error, 'crossfade: a WebSocket failed'),
     })
     scope.decorateRequest = decorateRequest
     scope.addHook('onRoute', refuseUpgrade)
-    // Only a refused upgrade has a response, and `app.close()` would wait for its socket for ever.
+    // Only a refused upgrade has a response, and `app.close()` would wait for its socket without end.
     scope.addHook('onResponse', async ({ raw }) => {
       if (this.#requests.has(raw)) raw.socket.destroySoon()
     })
   }
 
-  /** Ends what is left of our own upgrades, and leaves all others alone. */
+  /** Closes our remaining sockets, and leaves all others alone. */
   destroyAll(): void {
     for (const socket of this.#sockets) socket.destroy()
   }
@@ -95,7 +95,7 @@ export class Upgrades {
     this.#giveBack()
   }
 
-  /** Whether somebody else takes upgrades: a listener of the application, or the plugin in another place. */
+  /** Whether somebody else handles upgrades: a listener of the application, or the plugin in another place. */
   #hasOthers(): boolean {
     return this.#isSecond || this.#server.listeners('upgrade').some((listener) => listener !== tellUpgrades)
   }
@@ -119,14 +119,14 @@ function isWebSocket({ headers }: IncomingMessage): boolean {
   return headers.upgrade?.toLowerCase() === 'websocket'
 }
 
-/** Newer versions of Node ask before they take a request for an upgrade; older ones take all as soon as somebody listens. */
+/** Newer versions of Node ask before they treat a request as an upgrade; older ones treat all of them so once there is a listener. */
 interface UpgradingServer extends Server {
   shouldUpgradeCallback?: (request: IncomingMessage) => boolean
 }
 
 type UpgradeEvent = ['upgrade', request: IncomingMessage, socket: Duplex, head: Buffer]
 
-/** The library would accept an upgrade on any route of its scope, and close it then: where there is no WebSocket there is nothing. */
+/** The library would accept an upgrade on any route of its scope and then close it: a route without a WebSocket answers 404 instead. */
 function refuseUpgrade(route: RouteOptions): void {
   if (route.wsHandler) return
   const refuse: onRequestAsyncHookHandler = async (request, reply) => {

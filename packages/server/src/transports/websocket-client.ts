@@ -25,7 +25,7 @@ import { textFrame } from '../delivery/text-frame.ts'
 /**
  * One WebSocket connection: `connected → (hello) → greeting → open → closed`.
  *
- * Messages of one connection take effect in order (R33): those that come while a `hello` or a `token` is being looked at wait for it.
+ * Messages of one connection take effect in order (R33): those that come while a `hello` or a `token` is being verified wait for it.
  */
 export class WebSocketClient {
   readonly #context: TransportContext
@@ -37,7 +37,7 @@ export class WebSocketClient {
   #cancelExpiry: () => void = () => {}
   #releaseUnknown: () => void = () => {}
   #session: Session | null = null
-  /** Behind a `hello` or a `token` that is being looked at; `null`: nothing is. */
+  /** Messages behind a `hello` or a `token` that is being verified; `null`: none is. */
   #waiting: ClientMessage[] | null = null
   #alive = true
 
@@ -51,7 +51,7 @@ export class WebSocketClient {
         stream,
         encode: (message) => textFrame(JSON.stringify(message)),
         bytesOf: (batch) => batch.websocket,
-        overflow: () => this.#bye(closeCodes.tooSlow, 'You read too slowly. Come back with your cursors.', 0),
+        overflow: () => this.#bye(closeCodes.tooSlow, 'You read too slowly. Reconnect with your cursors.', 0),
         drained: () => this.#session?.drained(),
       },
       context.cycle,
@@ -59,7 +59,7 @@ export class WebSocketClient {
     )
   }
 
-  /** Begins to listen; a client that does not say `hello` in time is closed (R32). */
+  /** Starts listening; a client that does not send `hello` in time is closed (R32). */
   start(): void {
     const { limits } = this.#context
     this.#socket.on('message', (data, isBinary) => this.#onFrame(data, isBinary))
@@ -94,7 +94,7 @@ export class WebSocketClient {
       this.#bye(closeCodes.malformed, error instanceof CrossfadeError ? error.message : 'The frame is malformed.', null)
       return
     }
-    // A frame of messages of tomorrow costs as much to read.
+    // A frame of unknown, newer messages costs as much to read.
     if (messages.length === 0) this.#paces()
     for (const message of messages) this.#onMessage(message)
   }
@@ -123,10 +123,10 @@ export class WebSocketClient {
 
   #wait(waiting: ClientMessage[], message: ClientMessage): void {
     if (waiting.push(message) > this.#context.limits.messageBurst)
-      this.#bye(closeCodes.tooMany, 'Too many messages wait for your credentials to be looked at.', 5_000)
+      this.#bye(closeCodes.tooMany, 'Too many messages are waiting for your credentials to be verified.', 5_000)
   }
 
-  /** What waited takes effect, up to the next message that the others must wait for. */
+  /** The waiting messages take effect, up to the next one that the others must wait for. */
   #goOn(session: Session): void {
     const messages = this.#waiting ?? []
     this.#waiting = null
@@ -144,7 +144,7 @@ export class WebSocketClient {
       if (greeting.protocol !== protocolVersion)
         throw new CrossfadeError(
           'unsupported_version',
-          `Version ${greeting.protocol} is not spoken here, version ${protocolVersion} is.`,
+          `Version ${greeting.protocol} is not supported here, version ${protocolVersion} is.`,
         )
       const identity = await identify(this.#context, this.#request, greeting.token)
       if (!this.#isOpen) return
@@ -218,7 +218,7 @@ export class WebSocketClient {
         void this.#call(session, message)
         break
       case 'hello':
-        session.refuse(new CrossfadeError('malformed', 'There was a hello already.'))
+        session.refuse(new CrossfadeError('malformed', 'This connection has already sent a hello.'))
         break
     }
   }
@@ -229,11 +229,11 @@ export class WebSocketClient {
     try {
       const identity = await identify(this.#context, this.#request, token)
       if (identity.principal?.id !== session.identity.principal?.id) {
-        throw new CrossfadeError('forbidden', 'The new token is of somebody else. Open a new connection for it.')
+        throw new CrossfadeError('forbidden', 'The new token belongs to another account. Open a new connection for it.')
       }
       const before = session.identity.principal?.expiresAt
       session.renew(identity)
-      // The same token again is no reason to ask for another one at once.
+      // The same token again is not a reason to ask for another one immediately.
       if (identity.principal?.expiresAt !== before) this.#expireWithIdentity(session)
       if (id !== undefined) this.#outlet.send({ type: 'response', id, result: null })
     } catch (error) {
@@ -252,14 +252,14 @@ export class WebSocketClient {
   #expireWithIdentity(session: Session): void {
     this.#cancelExpiry()
     this.#cancelExpiry = expireWith(session.identity, this.#context.expiryGraceMs, this.#outlet, () =>
-      this.#bye(closeCodes.expired, 'Your credentials ran out.', 0),
+      this.#bye(closeCodes.expired, 'Your credentials have expired.', 0),
     )
   }
 
-  /** A client that does not answer a ping within an interval is gone, as far as anybody can tell (R27). */
+  /** A client that does not answer a ping within an interval counts as gone (R27). */
   #beat(message: { type: 'heartbeat'; at: number; n: number }, idle: boolean): void {
     if (!this.#alive) {
-      this.#bye(closeCodes.timeout, 'Your side answered no ping for a whole interval.', 0)
+      this.#bye(closeCodes.timeout, 'Your side has not answered a ping for a whole interval.', 0)
       return
     }
     this.#alive = false
@@ -292,7 +292,7 @@ export class WebSocketClient {
   }
 }
 
-/** The payload of a text frame: `ws` gives one buffer unless it is asked for fragments. */
+/** The payload of a text frame: `ws` delivers one buffer unless it is asked for fragments. */
 function textOf(data: RawData): string {
   return Array.isArray(data) ? Buffer.concat(data).toString() : Buffer.from(data as Buffer).toString()
 }

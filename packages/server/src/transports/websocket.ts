@@ -39,7 +39,7 @@ function requireKnownVersion(request: FastifyRequest): void {
   if (names.includes(subprotocol)) return
   throw new CrossfadeError(
     'unsupported_version',
-    `None of the subprotocols "${offered}" is spoken here. Offer ${subprotocol}, or none.`,
+    `None of the subprotocols "${offered}" is supported here. Offer ${subprotocol}, or none.`,
   )
 }
 

@@ -8,15 +8,15 @@ import { baseOf } from '../base-path.ts'
 import { noneMatch, varyWith } from './preferences.ts'
 import { discardBody } from './read-body.ts'
 
-/** What an answer says of itself. */
+/** What an answer says about itself. */
 export interface Advertised {
   readonly cursor: string
   readonly hash: string | undefined
-  /** Whose answer it is. */
+  /** The client that the answer is for. */
   readonly principal: Principal | null
 }
 
-/** Adds the `Crossfade` header to an answer, and what caches and foreign origins must know of it (R10). */
+/** Adds the `Crossfade` header to an answer, and what caches and foreign origins must know about it (R10). */
 export function advertise(
   { rollout, base, gate }: Pick<TransportContext, 'rollout' | 'base' | 'gate'>,
   reply: FastifyReply,
@@ -35,7 +35,7 @@ export function advertise(
     ...(definition.kind === 'log' ? { kind: 'log' } : {}),
     ...(definition.audience === 'public' || principal === null ? {} : { for: principalTag(principal) }),
   })
-  // A client whose request says what no subscription can, such as a tenant, sees by the names that this answer is not the topic's.
+  // Where the request has headers that a subscription cannot send, such as a tenant, their names tell the client that this is not the topic's answer.
   const names = ['Accept', 'Prefer', ...definition.vary]
   void reply.header(headerName, header).header('vary', varyWith(reply.getHeader('vary'), names))
   if (reply.getHeader('access-control-allow-origin') === undefined) return
@@ -43,7 +43,7 @@ export function advertise(
   void reply.header('access-control-expose-headers', varyWith(exposed, [headerName, 'ETag', 'Vary']))
 }
 
-/** A held answer says for how long, and is nobody's to keep (R12). */
+/** A held answer says how long it was held, and must not be cached (R12). */
 export function sayHeld(reply: FastifyReply, waitMs: number): void {
   void reply.header('preference-applied', `wait=${Math.floor(waitMs / 1000)}`).header('cache-control', 'no-store')
 }

@@ -11,13 +11,13 @@ import type { Authenticator } from '../../identity/authenticator.ts'
 import type { Identity } from '../../identity/principal.ts'
 import { acceptsEventStream, preferredWait } from './preferences.ts'
 
-/** The topic of a request, and who asks. */
+/** The topic of a request, and the client. */
 export interface FoundTopic {
   readonly address: TopicAddress
   readonly identity: Identity
 }
 
-/** What a request is looked up in. */
+/** Where a request is looked up. */
 export interface Lookup {
   readonly registry: TopicRegistry
   readonly authenticator: Authenticator
@@ -25,9 +25,9 @@ export interface Lookup {
 }
 
 /**
- * Finds the topic that a request to a wrapped route asks for, or why its answer is nobody's topic: then it stays as it was (R10).
+ * Finds the topic that a request to a wrapped route asks for, or why its answer belongs to no topic: then it stays as it was (R10).
  *
- * @throws CrossfadeError `unauthenticated` when bad credentials ask for a stream or a held answer.
+ * @throws CrossfadeError `unauthenticated` when a request with bad credentials asks for a stream or a held answer.
  */
 export async function findTopic(
   definition: TopicDefinition,
@@ -38,9 +38,9 @@ export async function findTopic(
   if ('skipped' in topic) return topic
   const { name, foreign } = topic
   if (foreign !== null)
-    skips.mistake(definition, `params gives "${foreign}", which the topic "${definition.pattern.text}" has not.`)
+    skips.mistake(definition, `params gives "${foreign}", which the topic "${definition.pattern.text}" does not have.`)
   const resolved = registry.resolve(name)
-  // A name that is another route's topic ("orders/late" of "orders/:id") is that route's to answer.
+  // A name that is another route's topic ("orders/late" of "orders/:id") is answered by that route.
   if (resolved?.definition !== definition) {
     const owner = resolved?.definition.url ?? resolved?.definition.pattern.text ?? 'no route'
     return { skipped: `the name ${JSON.stringify(name)} is a topic of ${owner}` }
@@ -53,7 +53,7 @@ export async function findTopic(
     return { address: { ...resolved, name, key, headers: varyHeaders(definition, identity) }, identity }
   } catch (error) {
     if (!(error instanceof UnusableGroup)) throw error
-    return { skipped: 'the group of this principal cannot be told', detail: error.detail, isMistake: true }
+    return { skipped: 'the group of this principal is unusable', detail: error.detail, isMistake: true }
   }
 }
 
@@ -64,8 +64,8 @@ async function identityFor(request: FastifyRequest, authenticator: Authenticator
     const { cause, message } = error as Error
     const detail = cause instanceof Error ? cause.message : message
     if (!(error instanceof CrossfadeError) || error.code !== 'unauthenticated')
-      return { skipped: 'authenticate gave no principal that can be used', detail, isMistake: true }
-    // A bad token is told to a client that wants more than the endpoint's own answer; a plain request is the endpoint's to judge (R50).
+      return { skipped: 'authenticate gave an unusable principal', detail, isMistake: true }
+    // A bad token is told to a client that wants more than the endpoint's own answer; a plain request is judged by the endpoint (R50).
     if (wantsMore(request)) throw error
     return { skipped: 'authenticate threw', detail }
   }

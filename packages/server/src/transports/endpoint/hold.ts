@@ -13,7 +13,7 @@ import { noneMatch } from './preferences.ts'
 
 /** A long poll of one endpoint (R12). */
 interface EndpointHold {
-  /** The request's own path and query: a page of a list has a tag of its own. */
+  /** The request's own path and query: a page of a list has its own tag. */
   readonly url: string
   /** The client's `If-None-Match`. */
   readonly etag: string
@@ -26,7 +26,7 @@ interface EndpointHold {
  * Holds the answer of a wrapped endpoint until the topic changes (R12).
  *
  * @param topic retained by the caller.
- * @returns whether the answer was given, by 304; else the handler gives it.
+ * @returns whether the answer was given, as 304; otherwise the handler gives it.
  * @throws CrossfadeError `forbidden_origin`, `too_fast`
  */
 export async function answerHeld(
@@ -43,13 +43,13 @@ export async function answerHeld(
   try {
     const hold = { url: request.originalUrl, etag, waitMs, closed: reply.raw }
     const differs = await holdForChange(context, topic, identity, hold)
-    // The application's hooks let the client in before it was revoked: by its next request they look again.
+    // The application's hooks admitted the client before it was revoked: they check it again with its next request.
     if (differs && context.access.wasRevoked(identity, since)) return await answerUnchanged(reply, etag)
     if (differs) return false
   } finally {
     release()
   }
-  // What the client has may differ in fields that the route ignores: then nobody knows its hash.
+  // The client's value may differ in fields that the route ignores: then its hash is unknown.
   const isExact = topic instanceof ValueTopic && topic.address.definition.ignore.length === 0
   const hash = isExact ? topic.state.snapshot?.hash : undefined
   advertise(context, reply, topic, { cursor: topic.cursor, hash, principal: identity.principal })
@@ -75,12 +75,12 @@ async function holdForChange(
   hold: EndpointHold,
 ): Promise<boolean> {
   const stop = new AbortController()
-  // A server that drains answers what it holds, as at the bound (R26).
+  // A draining server answers held requests, as at the time limit (R26).
   const take = context.connections.add({ tell: () => {}, bye: () => stop.abort() })
   try {
     const { head } = topic.state
     if (!(await hasCurrent(context, topic, identity, hold))) return true
-    // Something came while the client's tag was compared.
+    // Something changed while the client's tag was compared.
     if (topic instanceof ValueTopic ? !isCurrent(topic, hold.etag) : topic.state.head !== head) return true
     return await nextChange(topic, identity, hold, stop)
   } catch {
@@ -90,7 +90,7 @@ async function holdForChange(
   }
 }
 
-/** Whether the client's tag is the present answer's. Only who may read the endpoint gets this far. */
+/** Whether the client's tag is that of the current answer. Only clients that may read the endpoint get this far. */
 async function hasCurrent(
   context: TransportContext,
   topic: LiveTopic,
@@ -100,7 +100,7 @@ async function hasCurrent(
   if (topic instanceof ValueTopic) {
     await admitTo(topic, identity, context)
     await topic.ready(identity)
-    // Of a value that may be old nobody knows whether it differs (R55).
+    // Whether a value that may be old differs is unknown (R55).
     return topic.staleness === null && isCurrent(topic, etag)
   }
   const verdict = await context.runner.run(topic.address, identity, { kind: 'check', url, ifNoneMatch: etag })
@@ -146,7 +146,7 @@ async function nextChange(
   }
 }
 
-/** A subscriber that only wants to hear that something happened: `answer` whatever the client's tag says. */
+/** A subscriber that only wants to know that something happened. `answer`: whatever the client's tag says. */
 function holdSubscriber(
   identity: Identity,
   offset: number,

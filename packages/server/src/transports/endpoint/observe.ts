@@ -2,17 +2,17 @@ import { hashValue } from '@crossfade/protocol'
 import type { LiveTopic } from '../../topics/live-topic.ts'
 import { ValueTopic } from '../../topics/value-topic.ts'
 
-/** What an answer's body is known by. */
+/** The hashes that identify an answer's body. */
 export interface BodyHashes {
   /** Of the body as it is sent. */
   readonly sent: string
-  /** The same for bodies that differ only in fields that the route ignores: nobody is told of a change that is none. */
+  /** The same for bodies that differ only in fields that the route ignores: no client is told of a change that is not one. */
   readonly tag: string
 }
 
 /**
- * The hashes of a body; `null` when it is not JSON after all, which is not for us to judge. Most polls find what the topic holds: then
- * they are known.
+ * The hashes of a body; `null` when it is not JSON after all, which is left as it is. Most polls get the topic's own value: then
+ * the hashes are known.
  */
 export function hashesOfBody(topic: LiveTopic, cursor: string, body: string): BodyHashes | null {
   const held = topic instanceof ValueTopic ? topic.state.snapshot : null
@@ -29,14 +29,14 @@ export function hashesOfBody(topic: LiveTopic, cursor: string, body: string): Bo
   }
 }
 
-/** The hash of the body that a client has by its entity tag, as far as the topic knows the tag, and the tag is of that body alone. */
+/** The hash of the body that a client has according to its entity tag, if the topic knows the tag and it identifies that body alone. */
 export function hashOfTag(topic: LiveTopic, tag: unknown): string | undefined {
   if (!(topic instanceof ValueTopic) || typeof tag !== 'string') return undefined
   const isExact = topic.address.definition.ignore.length === 0 || !tag.startsWith('W/')
   return isExact && topic.tags.includes(tag) ? topic.state.snapshot?.hash : undefined
 }
 
-/** An answer that differs from a settled value at the same cursor: something changed that no rule told. The topic looks again (R8). */
+/** An answer that differs from a settled value at the same cursor: something changed that no rule covers. The topic loads again (R8). */
 function reloadOnMismatch(topic: ValueTopic, cursor: string): void {
   if (topic.needed && topic.settled && topic.cursor === cursor) topic.invalidate()
 }

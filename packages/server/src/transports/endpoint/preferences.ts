@@ -34,7 +34,7 @@ function qualityOf(type: string, accept: string): number {
   return 0
 }
 
-/** Adds names to a header that lists names, such as `Vary`, however it was given: as one text, or as several. */
+/** Adds names to a header that lists names, such as `Vary`, whether it was given as one string or as several. */
 export function varyWith(present: number | string | string[] | undefined, names: readonly string[]): string {
   const list = [present ?? []].flat().flatMap((line) =>
     String(line)

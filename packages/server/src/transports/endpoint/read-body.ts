@@ -1,13 +1,13 @@
 import { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
 
-/** How much of a streamed body is waited for. What is larger or slower goes on as it is, unread. */
+/** How much of a streamed body is awaited. A larger or slower one is passed on unread. */
 export interface ReadBounds {
   readonly maxBytes: number
   readonly maxMs: number
 }
 
-/** A body as text, and what is to be sent in its place: the same bytes in the same way. */
+/** A body as text, and the payload to send in its place: the same bytes in the same way. */
 export interface ReadBody {
   /** `null` where it cannot be known: not text, larger or slower than the bounds, broken off. */
   readonly text: string | null
@@ -31,7 +31,7 @@ export async function readBody(payload: unknown, bounds: ReadBounds): Promise<Re
   return { text: null, payload }
 }
 
-/** Whether it is a `Response` of the Fetch API, by the sign that Fastify goes by. */
+/** Whether it is a `Response` of the Fetch API, by the same test as Fastify's. */
 export function isResponse(payload: unknown): payload is Response {
   return Object.prototype.toString.call(payload) === '[object Response]'
 }
@@ -44,14 +44,14 @@ export function unwrapResponse(reply: FastifyReply, response: Response): unknown
   return response.body
 }
 
-/** Ends a body that is not sent. */
+/** Cancels a body that is not sent. */
 export function discardBody(payload: unknown): void {
   if (payload instanceof ReadableStream) payload.cancel().catch(() => {})
   else if (payload !== null && typeof payload === 'object' && 'destroy' in payload)
     (payload as { destroy(): void }).destroy()
 }
 
-/** The other half of the stream keeps what is read here until it is sent. */
+/** The other branch of the stream buffers what is read here until it is sent. */
 async function readCopy(copy: ReadableStream<unknown>, bounds: ReadBounds): Promise<string | null> {
   const reader = copy.getReader()
   const { chunks, ended } = await gather(() => reader.read() as Promise<IteratorResult<unknown>>, bounds)
@@ -74,9 +74,9 @@ async function readStream(source: Readable, bounds: ReadBounds): Promise<ReadBod
 
 interface Gathered {
   readonly chunks: readonly unknown[]
-  /** The end came within the bounds and without an error. */
+  /** The body ended within the bounds and without an error. */
   readonly ended: boolean
-  /** The read that was under way when it did not: its chunk, or its error, is the first of the rest. */
+  /** Otherwise, the read that was under way: its chunk, or its error, is the first part of the remainder. */
   readonly pending: Promise<IteratorResult<unknown>> | null
 }
 

@@ -8,7 +8,7 @@ import type { FoundTopic } from './find.ts'
 /**
  * Answers a wrapped endpoint with a stream of its one topic (R13).
  *
- * @returns the reply, or nothing when the endpoint refuses this client: then it says so itself.
+ * @returns the reply, or nothing when the endpoint refuses this client: then its own answer says so.
  * @throws CrossfadeError `forbidden_origin`, `too_fast`
  */
 export async function streamTopic(

@@ -25,7 +25,7 @@ type FastifyRoute = Parameters<onRouteHookHandler>[0]
 
 const nothingRead: ReadBody = { text: null, payload: undefined }
 
-/** What the wrapper knows of a request between its hooks. */
+/** What the wrapper knows about a request between its hooks. */
 interface Wrapped {
   readonly topic: LiveTopic
   readonly identity: Identity
@@ -33,7 +33,7 @@ interface Wrapped {
   readonly cursor: string
   /** The number of revocations when the handler began. */
   readonly since: number
-  /** How long the client was willing to wait, as far as the server is, ms; `null`: a plain request (R12). */
+  /** How long the client is willing to wait, up to the server's limit, ms; `null`: a plain request (R12). */
   readonly waitMs: number | null
   /** The body before the hooks of the route, one of which may compress it. */
   body: ReadBody
@@ -49,7 +49,7 @@ export class EndpointWrapper {
   readonly #wrapped = new WeakMap<FastifyRequest, Wrapped>()
   readonly #definitions = new WeakMap<RouteOptions, TopicDefinition>()
   readonly #warned = new Set<TopicDefinition>()
-  /** Requests that got as far as the handler, or have their answer from here. */
+  /** Requests that reached the handler, or were answered here. */
   readonly #judged = new WeakSet<FastifyRequest>()
 
   constructor(context: TransportContext, registry: TopicRegistry) {
@@ -61,7 +61,7 @@ export class EndpointWrapper {
     app.addHook('onRoute', (route) => this.#wrap(route))
   }
 
-  /** Says once for each route that its answers look private (R15). */
+  /** Warns once for each route that its answers look private (R15). */
   warnPrivate(definition: TopicDefinition, reason: string): void {
     if (this.#warned.has(definition)) return
     this.#warned.add(definition)
@@ -79,7 +79,7 @@ export class EndpointWrapper {
     if (String(route.method) !== 'GET') {
       throw new CrossfadeError(
         'invalid_options',
-        `The route ${String(route.method)} ${route.url} has config.crossfade, but only GET routes can be topics. Give it to the GET route alone.`,
+        `The route ${String(route.method)} ${route.url} has config.crossfade, but only GET routes can be topics. Put it on the GET route alone.`,
       )
     }
     const definition = routeDefinition(route.url, options, route.constraints)
@@ -90,13 +90,13 @@ export class EndpointWrapper {
     route.onSend = [this.#keepBody, ...listOf(route.onSend), this.#after(definition)]
   }
 
-  /** The `HEAD` that Fastify makes of a `GET` answers with the same headers (RFC 9110 §9.3.2), at once. */
+  /** The `HEAD` route that Fastify derives from a `GET` answers with the same headers (RFC 9110 §9.3.2), without being held. */
   #wrapHead(route: FastifyRoute, definition: TopicDefinition): void {
     route.preHandler = [...listOf(route.preHandler), this.#before(definition)]
     route.onSend = [this.#keepBody, ...listOf(route.onSend), this.#after(definition)]
   }
 
-  /** After the application's own hooks: the client may be here, and its parameters are valid. */
+  /** After the application's own hooks: the client is admitted, and its parameters are valid. */
   #before(definition: TopicDefinition) {
     return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | void> => {
       const { authenticator, runner, skips, idSpelling } = this.#context
@@ -117,7 +117,7 @@ export class EndpointWrapper {
     }
   }
 
-  /** The answer is nobody's topic, and stays as it is; in development it says why. */
+  /** The answer belongs to no topic, and stays as it is; in development it says why. */
   #skip(definition: TopicDefinition, skipped: Skipped, reply: FastifyReply): void {
     this.#context.skips.tell(definition, skipped)
     this.#say(reply, skipped)
@@ -128,7 +128,7 @@ export class EndpointWrapper {
     if (header !== null) void reply.header(...header)
   }
 
-  /** @returns the reply when the answer was given here; else the handler gives it. */
+  /** @returns the reply when the answer was given here; otherwise the handler gives it. */
   async #serve(found: FoundTopic, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | void> {
     const { hub, access, gate } = this.#context
     const isGet = request.method === 'GET'
@@ -169,7 +169,7 @@ export class EndpointWrapper {
     return wrapped.body.payload
   }
 
-  /** The body as the route's hooks have left it: where one of them has encoded it, or taken it off for `HEAD`, as it was before. */
+  /** The body as the route's hooks left it; if one of them has encoded it, or removed it for `HEAD`, as it was before. */
   async #finalBody({ body }: Wrapped, reply: FastifyReply, payload: unknown): Promise<ReadBody> {
     const isTakenOff = reply.request.method === 'HEAD' && payload === null
     if (isTakenOff || body.payload === payload || !isPlainJson(reply, payload)) return { text: body.text, payload }
@@ -181,7 +181,7 @@ export class EndpointWrapper {
     return readBody(payload, { maxBytes: limits.maxEventBytes, maxMs: loadTimeoutMs })
   }
 
-  /** What an answer of 2xx says of the client, and of the route. */
+  /** What a 2xx answer proves about the client, and about the route. */
   #learn({ topic, identity, since }: Wrapped, request: FastifyRequest, who: string): void {
     const { address } = topic
     const { access, diagnosis, service } = this.#context
@@ -190,7 +190,7 @@ export class EndpointWrapper {
         ? { headers: { ...service.headers, ...address.headers }, ip: service.ip ?? identity.ip }
         : identity
     void diagnosis.compare(address, who, as, request)
-    // Who is nobody here may be somebody to the handler, by a credential that is not known: the answer proves nothing for others.
+    // A client that is anonymous here may be known to the handler, by a credential unknown to us: the answer proves nothing for others.
     if (address.definition.authorize !== null || identity.principal === null) return
     access.granted(address, identity, since)
   }
@@ -199,7 +199,7 @@ export class EndpointWrapper {
     return async (request: FastifyRequest, reply: FastifyReply, given: unknown): Promise<unknown> => {
       const wrapped = this.#wrapped.get(request)
       if (wrapped === undefined) {
-        // A hook of the application answered before the handler, and before it was asked whose topic this is.
+        // A hook of the application answered before the handler, and before the topic was determined.
         if (!this.#judged.has(request) && request.crossfade === null)
           this.#skip(definition, unfit(reply, '') ?? { skipped: 'a hook answered before the handler' }, reply)
         return given
@@ -224,11 +224,11 @@ export class EndpointWrapper {
     return { skipped: `the route is public, and its answer looks private: ${reason}` }
   }
 
-  /** Why push is not promised although the answer is a topic's. */
+  /** Why push is not promised although the answer belongs to a topic. */
   #withheld({ address }: LiveTopic, who: string): Skipped | null {
     const { diagnosis, hub } = this.#context
     if (diagnosis.isWithheld(address.definition, who)) return { skipped: 'the route refuses the server, which runs it' }
-    return hub.isUnshared(address) ? { skipped: 'its clients got different answers, and it is shared no more' } : null
+    return hub.isUnshared(address) ? { skipped: 'its clients got different answers, so it is no longer shared' } : null
   }
 
   #decorate(
@@ -240,7 +240,7 @@ export class EndpointWrapper {
   ): unknown {
     const { topic } = wrapped
     const { definition } = topic.address
-    // The application itself may have found that the client has this already.
+    // The application itself may have found that the client already has this answer.
     const isUnchanged = reply.statusCode === 304
     const who = isSharedByAll(definition) ? serviceName : wrapped.identity.key
     if (!isUnchanged) this.#learn(wrapped, request, who)
@@ -272,7 +272,7 @@ function isEmptyAnswer({ statusCode }: FastifyReply): boolean {
   return statusCode === 204 || statusCode === 205
 }
 
-/** Whether a body is, as it stands, JSON of 2xx. */
+/** Whether a body is, as it stands, the JSON of a 2xx answer. */
 function isPlainJson(reply: FastifyReply, payload: unknown): boolean {
   if (reply.getHeader('content-encoding') !== undefined) return false
   const [status, own] = isResponse(payload)
