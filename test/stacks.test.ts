@@ -1,9 +1,11 @@
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Logger } from '@nestjs/common'
 import type { NestFastifyApplication } from '@nestjs/platform-fastify'
 import type { FastifyInstance } from 'fastify'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { WebSocket } from 'ws'
 import { freshDatabase, type TestDatabase } from './database.ts'
 import { writeExamples, type Examples } from './documents/examples.ts'
 import { followed, followOrder } from './documents/follow-order.ts'
@@ -46,8 +48,8 @@ describe('"Does it fit my stack?" of README.md', () => {
     const { app } = await load<{ app: NestFastifyApplication }>('nest.ts')
     open.push(() => app.close())
     await app.init()
-    const { header, values } = await followOrder(app.getHttpAdapter().getInstance(), inMemory)
-    expect(values).toEqual(followed.values)
+    const { header, ...rest } = await followOrder(app.getHttpAdapter().getInstance(), inMemory)
+    expect(rest).toMatchObject({ values: followed.values, transport: followed.transport })
     expect(header).toMatch(followed.header)
   })
 
@@ -55,8 +57,8 @@ describe('"Does it fit my stack?" of README.md', () => {
     const { app } = await load<{ app: FastifyInstance }>('front.ts')
     const { closeExpress } = await load<typeof import('./documents/fixture/express-product.ts')>('express-product.ts')
     open.push(() => app.close(), closeExpress)
-    const { origin, header, values } = await followOrder(app, inMemory)
-    expect(values).toEqual(followed.values)
+    const { origin, header, ...rest } = await followOrder(app, inMemory)
+    expect(rest).toMatchObject({ values: followed.values, transport: followed.transport })
     expect(header).toMatch(followed.header)
     const echo = await fetch(`${origin}/api/echo`, {
       method: 'POST',
@@ -64,13 +66,18 @@ describe('"Does it fit my stack?" of README.md', () => {
       body: '{"said":1}',
     })
     expect(await echo.json()).toEqual({ said: 1 })
+    const socket = new WebSocket(`${origin.replace('http', 'ws')}/echo`)
+    open.push(() => socket.close())
+    await once(socket, 'open')
+    socket.send('said')
+    expect(String((await once(socket, 'message'))[0])).toBe('said')
   })
 
   test('plain SQL', async () => {
     const { app } = await load<{ app: FastifyInstance }>('sql.ts')
     open.push(() => app.close())
-    const { header, values } = await followOrder(app, inDatabase)
-    expect(values).toEqual(followed.values)
+    const { header, ...rest } = await followOrder(app, inDatabase)
+    expect(rest).toMatchObject({ values: followed.values, transport: followed.transport })
     expect(header).toMatch(followed.header)
   })
 
@@ -82,8 +89,8 @@ describe('"Does it fit my stack?" of README.md', () => {
       () => app.close(),
       () => prisma.$disconnect(),
     )
-    const { header, values } = await followOrder(app, inDatabase)
-    expect(values).toEqual(followed.values)
+    const { header, ...rest } = await followOrder(app, inDatabase)
+    expect(rest).toMatchObject({ values: followed.values, transport: followed.transport })
     expect(header).toMatch(followed.header)
   })
 })

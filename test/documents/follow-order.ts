@@ -11,6 +11,8 @@ export interface FollowedOrder {
   readonly header: string | null
   /** The endpoint's answer, what a subscriber gets first, and what it gets when the order changes. */
   readonly values: readonly unknown[]
+  /** What carried the last of them. */
+  readonly transport: string | null
 }
 
 /** What an example's order 42 is, when all is well. */
@@ -21,6 +23,7 @@ export const followed = {
     { id: 42, status: 'new' },
     { id: 42, status: 'packed' },
   ],
+  transport: 'websocket',
 }
 
 /** Starts an example's application, and follows its order 42 through a change. */
@@ -42,6 +45,7 @@ export async function followOrder(
   const next = once(page, 'value')
   await setStatus('packed')
   values.push(...(await next))
+  const { transport } = client.status
   client.close()
-  return { origin, header: answer.headers.get('crossfade'), values }
+  return { origin, header: answer.headers.get('crossfade'), values, transport }
 }
