@@ -4,7 +4,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import { afterEach, describe, expect, it } from 'vitest'
-import { addressOf, isPrivate } from '../src/connections/client-address.ts'
+import { addressOf, isPrivate, networkOf } from '../src/connections/client-address.ts'
+import { ConnectionCounter } from '../src/connections/connection-counter.ts'
+import { RequestRate } from '../src/connections/request-rate.ts'
 import crossfade, { type CrossfadeOptions } from '../src/index.ts'
 import { principalOf } from './shop.ts'
 import { Socket } from './socket.ts'
@@ -94,6 +96,22 @@ describe('limits by address', () => {
     expect(await Promise.all(Array.from({ length: 30 }, () => post(0)))).toEqual(Array(30).fill(200))
     await app.close()
     await rm(folder, { recursive: true })
+  })
+
+  it('count all addresses of one IPv6 network as one client, and no others', () => {
+    expect(networkOf('2001:DB8::1')).toBe('2001:db8:0:0::/64')
+    expect(networkOf('2001:db8:0:0:ffff:ffff:ffff:ffff')).toBe(networkOf('2001:db8::1'))
+    expect(networkOf('fe80::1%eth0')).toBe(networkOf('fe80::2'))
+    expect(networkOf('::1')).toBe('0:0:0:0::/64')
+    expect(networkOf('2001:db8:0:1::1')).not.toBe(networkOf('2001:db8::1'))
+    expect(networkOf('203.0.113.9')).toBe('203.0.113.9')
+    const rate = new RequestRate(1, 1)
+    rate.acquire({ principal: null, headers: {}, key: '', ip: '2001:db8::1' })
+    expect(() => rate.acquire({ principal: null, headers: {}, key: '', ip: '2001:db8::2' })).toThrow('a second')
+    const counter = new ConnectionCounter(1, 1)
+    counter.acquireUnknown('2001:db8::1')
+    expect(() => counter.acquireUnknown('2001:db8::2')).toThrow('address')
+    rate.close()
   })
 
   it('take a proxy’s word for an address only where it is one', () => {

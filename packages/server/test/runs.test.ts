@@ -225,6 +225,24 @@ describe('a route that a run has to meet', () => {
     expect(log.of('warn').filter((line) => line.includes('cannot be loaded'))).toEqual([])
   })
 
+  it('of which one thing is for some clients only goes on with all others', async () => {
+    await open((server) =>
+      server.get<{ Params: { id: string } }>(
+        '/things/:id',
+        { config: { crossfade: { topic: 'things/:id', audience: 'public' } } },
+        async ({ params, headers }, reply) =>
+          params.id === 'secret' && headers.authorization === undefined ? reply.code(403).send({}) : { v: 1 },
+      ),
+    )
+    const known = await subscribe('things/1', 'ann')
+    await known.next('event')
+    const secret = await subscribe('things/secret', 'ann')
+    await secret.next('error')
+    await expect.poll(() => promises('ann', '/things/secret')).toBe(false)
+    expect(await promises('bob', '/things/1')).toBe(true)
+    for (const socket of [known, secret]) socket.close()
+  })
+
   it('of which some clients are refused is withheld from these alone', async () => {
     await open((server) =>
       server.get('/thing', { config: { crossfade: { topic: 'thing', feature: 'thing' } } }, async (request, reply) => {

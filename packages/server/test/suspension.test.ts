@@ -1,7 +1,7 @@
 import { parseCursor } from '@crossfade/protocol'
 import { afterEach, describe, expect, it } from 'vitest'
 import { memoryBroker, type Broker } from '../src/index.ts'
-import { Endpoints, until, versionsOf, type Handler } from './endpoints.ts'
+import { Endpoints, principalOf, until, versionsOf, type Handler } from './endpoints.ts'
 import { HandFeed, ofType } from './shop.ts'
 import type { Socket } from './socket.ts'
 import { Stream } from './stream.ts'
@@ -41,6 +41,52 @@ function heard(reader: Pick<Socket, 'messages'>, topic: string): string[] {
 function last({ messages }: Pick<Socket, 'messages'>, type: string, topic: string): number {
   return messages.findLastIndex((message) => message.type === type && 'topic' in message && message.topic === topic)
 }
+
+describe('a value that the broker does not take', () => {
+  it('leaves the topic stale until it does (R55)', async () => {
+    let isFull = false
+    const memory = memoryBroker()
+    const broker: Broker = {
+      open: (key, kind, listener) => memory.open(key, kind, listener),
+      read: (key, after, maxBytes) => memory.read(key, after, maxBytes),
+      append: (key, append) => (isFull ? Promise.reject(new Error('The store is full.')) : memory.append(key, append)),
+    }
+    await open({ broker })
+    const ann = await endpoints.socket('ann', 'mine')
+    isFull = true
+    endpoints.version = 2
+    endpoints.app.crossfade.invalidate('mine')
+    expect(await ann.next('stale')).toMatchObject({ topic: 'mine', reason: 'endpoint_failed' })
+    isFull = false
+    await ann.next('fresh')
+    expect(versionsOf(ann.messages, 'mine').at(-1)).toBe(2)
+    await memory.close?.()
+  })
+})
+
+describe('authenticate that is in trouble itself', () => {
+  it('ends no subscription by it, and is no permission after a revocation (D13)', async () => {
+    let isDown = false
+    await open({
+      reauthorizeMs: 50,
+      grantMs: 0,
+      authenticate: ({ headers }) => {
+        if (isDown) throw new Error('The directory cannot be reached.')
+        return principalOf(headers.authorization)
+      },
+    })
+    const ann = await endpoints.socket('ann', 'mine')
+    isDown = true
+    const checks = endpoints.count('check /mine')
+    await until(() => endpoints.count('check /mine') > checks + 1)
+    expect(ofType(ann.messages, 'unsubscribed')).toEqual([])
+    await endpoints.app.crossfade.revoke('ann')
+    expect(await ann.next('stale')).toMatchObject({ reason: 'unverified' })
+    isDown = false
+    await ann.next('fresh')
+    expect(ofType(ann.messages, 'unsubscribed')).toEqual([])
+  })
+})
 
 describe('a subscription whose principal was revoked, while its endpoint cannot tell (D10, D13)', () => {
   it.each(troubles)(

@@ -30,6 +30,22 @@ export function addressOf(request: Pick<FastifyRequest, 'ip'>): string | null {
   return ip === undefined || isIP(ip) === 0 ? null : ip
 }
 
+/**
+ * By what a client without account is counted: its IPv4 address, or the /64 network of its IPv6 address. One host has all addresses of that
+ * (RFC 7934), and would have as many limits.
+ */
+export function networkOf(address: string): string {
+  const [bare = ''] = address.split('%')
+  if (isIP(bare) !== 6) return bare
+  const [head = '', tail] = bare.split('::')
+  const left = head === '' ? [] : head.split(':')
+  const right = tail === undefined || tail === '' ? [] : tail.split(':')
+  const zeros = Array<string>(Math.max(0, 8 - left.length - right.length)).fill('0')
+  const groups = tail === undefined ? left : [...left, ...zeros, ...right]
+  const network = groups.slice(0, 4).map((group) => Number.parseInt(group, 16).toString(16))
+  return `${network.join(':')}::/64`
+}
+
 /** Whether an address belongs to a private network, to this machine or to one link (RFC 1918, 3927, 4193, 4291). */
 export function isPrivate(address: string): boolean {
   const [bare = ''] = address.split('%')

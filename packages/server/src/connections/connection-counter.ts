@@ -1,5 +1,6 @@
 import { CrossfadeError } from '@crossfade/protocol'
 import type { Identity } from '../identity/principal.ts'
+import { networkOf } from './client-address.ts'
 
 /**
  * How many connections one account, or one address of clients without an account, may have (PROTOCOL §8).
@@ -37,7 +38,7 @@ export class ConnectionCounter {
   }
 
   #takeAddress(kind: 'address' | 'unknown', address: string | null): () => void {
-    return address === null ? () => {} : this.#take(kind, address, this.#maxPerAddress)
+    return address === null ? () => {} : this.#take(kind, networkOf(address), this.#maxPerAddress)
   }
 
   #take(kind: 'address' | 'principal' | 'unknown', id: string, max: number): () => void {

@@ -1,5 +1,6 @@
 import { CrossfadeError } from '@crossfade/protocol'
 import type { Identity } from '../identity/principal.ts'
+import { networkOf } from './client-address.ts'
 import { TokenBucket } from './token-bucket.ts'
 
 const sweepMs = 30_000
@@ -25,7 +26,8 @@ export class RequestRate {
 
   /** @throws CrossfadeError `too_fast` */
   acquire({ principal, ip }: Identity): void {
-    const bucket = principal === null ? this.#bucket(this.#addresses, ip) : this.#bucket(this.#principals, principal.id)
+    const bucket =
+      principal === null ? this.#bucketOfAddress(this.#addresses, ip) : this.#bucket(this.#principals, principal.id)
     if (bucket?.take() !== false) return
     throw new CrossfadeError(
       'too_fast',
@@ -39,12 +41,12 @@ export class RequestRate {
    * @throws CrossfadeError `too_fast`
    */
   requireGoodCredentials(ip: string | null): void {
-    if (ip === null || this.#badCredentials.get(ip)?.isEmpty !== true) return
+    if (ip === null || this.#badCredentials.get(networkOf(ip))?.isEmpty !== true) return
     throw new CrossfadeError('too_fast', 'Too many bad credentials come from your address. Wait a second.')
   }
 
   badCredentials(ip: string | null): void {
-    this.#bucket(this.#badCredentials, ip)?.take()
+    this.#bucketOfAddress(this.#badCredentials, ip)?.take()
   }
 
   close(): void {
@@ -52,8 +54,11 @@ export class RequestRate {
   }
 
   /** @returns `null` for a client without an address, as on a Unix socket: it cannot be distinguished from others. */
-  #bucket(buckets: Map<string, TokenBucket>, client: string | null): TokenBucket | null {
-    if (client === null) return null
+  #bucketOfAddress(buckets: Map<string, TokenBucket>, ip: string | null): TokenBucket | null {
+    return ip === null ? null : this.#bucket(buckets, networkOf(ip))
+  }
+
+  #bucket(buckets: Map<string, TokenBucket>, client: string): TokenBucket {
     const bucket = buckets.get(client) ?? new TokenBucket(this.#perSecond, this.#burst)
     buckets.set(client, bucket)
     return bucket

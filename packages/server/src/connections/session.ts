@@ -168,13 +168,16 @@ export class Session {
   async #join(subscription: Subscription, request: SubscribeRequest): Promise<void> {
     const { hub, access, charge } = this.#ports
     const address = hub.addressOf(request.topic, subscription.identity)
-    if (!access.isGranted(address, subscription.identity)) charge(subscription.identity)
+    const isGranted = access.isGranted(address, subscription.identity)
+    if (!isGranted) charge(subscription.identity)
     const topic = await hub.acquire(address)
     try {
-      await this.#joins.run(async () => {
+      const admit = async (): Promise<void> => {
         // The client may have left while this waited for its turn: then no endpoint runs.
         if (!subscription.ended && !this.#closed) await admitTo(topic, subscription.identity, this.#ports)
-      })
+      }
+      // What is known already waits behind no endpoint that hangs.
+      await (isGranted ? admit() : this.#joins.run(admit))
       if (subscription.ended || this.#closed) return
       // The credentials may have been renewed meanwhile.
       if (!this.#belongsTo(topic.address, subscription.identity))

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { hashValue } from '@crossfade/protocol'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { isJson, privateReason } from './answer-headers.ts'
@@ -26,6 +26,8 @@ interface Run {
   readonly kind: RunKind
   /** The broker key of the topic to which the route itself assigns the answer. */
   topicKey: string | null
+  /** The route could not tell whose the answer is. */
+  isUncertain: boolean
 }
 
 const runHeader = 'x-crossfade-run'
@@ -34,16 +36,14 @@ const nowhere = '0.0.0.0'
 
 /**
  * Runs wrapped endpoints in process, with the whole life cycle of the route: hooks, validation, serialization, `onSend` (DESIGN §3.2).
- * A request header with a secret of this process marks such a run, so that the wrapper leaves it alone and the application can recognise it.
+ * A request header with a secret of its own marks such a run, so that the wrapper leaves it alone and the application can recognise it.
  */
 export class EndpointRunner {
   readonly #app: FastifyInstance
   /** The time limit for an endpoint's answer to a run, ms. */
   readonly timeoutMs: number
-  readonly #secret = randomBytes(18).toString('base64url')
   readonly #runs = new Map<string, Run>()
   readonly #requests = new WeakMap<object, Run>()
-  #count = 0
 
   constructor(app: FastifyInstance, timeoutMs: number) {
     this.#app = app
@@ -53,13 +53,15 @@ export class EndpointRunner {
   /** Asks a topic's endpoint as a client with these headers would. Never rejects: failures are verdicts, too. */
   async run(address: TopicAddress, as: RunAs, options: RunOptions): Promise<Verdict> {
     const url = options.url ?? urlOfTopic(address)
-    const id = `${this.#secret}.${(this.#count += 1)}`
-    const run: Run = { kind: options.kind, topicKey: null }
+    const id = randomUUID()
+    const run: Run = { kind: options.kind, topicKey: null, isUncertain: false }
     this.#runs.set(id, run)
     try {
       const response = await this.#inject(url, address, as, id, options.ifNoneMatch)
       if (response === null)
         return unknown(0, `The endpoint ${url} did not answer within ${this.timeoutMs} ms.`, null, 'endpoint_timeout')
+      if (run.isUncertain && response.statusCode < 400)
+        return unknown(response.statusCode, `authenticate failed for ${url}.`, null, 'unverified')
       return judge(response, url, run.topicKey === address.key, options.ifNoneMatch !== undefined)
     } catch (error) {
       return unknown(500, `The endpoint ${url} failed: ${error instanceof Error ? error.message : String(error)}`)
@@ -77,6 +79,12 @@ export class EndpointRunner {
   note(request: FastifyRequest, topicKey: string | null): void {
     const run = this.#runOf(request)
     if (run) run.topicKey = topicKey
+  }
+
+  /** Notes that it could not be told whose a run is: its answer is no refusal, and no permission. */
+  doubt(request: FastifyRequest): void {
+    const run = this.#runOf(request)
+    if (run) run.isUncertain = true
   }
 
   /** Removes the header: nobody else should see it, least of all services to which the application forwards its headers. */

@@ -25,7 +25,7 @@ export class RunDiagnosis {
   readonly #log: FastifyBaseLogger
   /** When a run was refused, by credentials and address. */
   readonly #refusals = new Map<string, number>()
-  /** When to try again those that are not offered push: whole routes, or the credentials that a route refuses. */
+  /** When to try again those that are not offered push: whole routes, or a topic whose run is refused for some credentials. */
   readonly #withheld = new Map<string, number>()
   /** Routes that have been run successfully: if they refuse a run, that concerns only some clients. */
   readonly #working = new Set<TopicDefinition>()
@@ -38,8 +38,8 @@ export class RunDiagnosis {
   }
 
   /** Whether push would fail although the route answers these clients. */
-  isWithheld({ pattern }: TopicDefinition, who: string): boolean {
-    return this.#withheld.has(pattern.text) || this.#withheld.has(ownKey(pattern.text, who))
+  isWithheld({ definition, key }: TopicAddress, who: string): boolean {
+    return this.#withheld.has(definition.pattern.text) || this.#withheld.has(ownKey(key, who))
   }
 
   /** A run was refused. @param who identifies the credentials. */
@@ -61,9 +61,9 @@ export class RunDiagnosis {
     const verdict = await this.#runner.run(address, as, { kind: 'check' })
     this.#looking.delete(definition)
     this.#refusals.delete(ownKey(key, who))
-    if (verdict.kind === 'refused' || verdict.kind === 'gone') this.#withhold(definition, who, verdict, as, request)
+    if (verdict.kind === 'refused' || verdict.kind === 'gone') this.#withhold(address, who, verdict, as, request)
     else if (verdict.kind !== 'unknown') {
-      this.#withheld.delete(ownKey(definition.pattern.text, who))
+      this.#withheld.delete(ownKey(key, who))
       this.answered(definition)
     }
   }
@@ -72,16 +72,17 @@ export class RunDiagnosis {
   #isDoubtful({ definition, key }: TopicAddress, who: string): boolean {
     const now = performance.now()
     const { text } = definition.pattern
-    const dueAt = this.#withheld.get(text) ?? this.#withheld.get(ownKey(text, who))
+    const dueAt = this.#withheld.get(text) ?? this.#withheld.get(ownKey(key, who))
     if (dueAt !== undefined) return now >= dueAt
     const refusedAt = this.#refusals.get(ownKey(key, who))
     return refusedAt !== undefined && now - refusedAt < withheldMs
   }
 
-  #withhold(definition: TopicDefinition, who: string, { status }: Refusal, as: RunAs, request: FastifyRequest): void {
-    const { text } = definition.pattern
-    const key = this.#working.has(definition) ? ownKey(text, who) : text
-    remember(this.#withheld, key, performance.now() + withheldMs)
+  #withhold(address: TopicAddress, who: string, { status }: Refusal, as: RunAs, request: FastifyRequest): void {
+    const { definition } = address
+    // Where the route works for others, one thing that only some may see says nothing of all the rest.
+    const what = this.#working.has(definition) ? ownKey(address.key, who) : definition.pattern.text
+    remember(this.#withheld, what, performance.now() + withheldMs)
     if (this.#said.has(definition)) return
     this.#said.add(definition)
     const names = Object.keys(request.headers).filter((name) => !ordinary.test(name) && !(name in as.headers))

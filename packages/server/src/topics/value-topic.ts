@@ -290,8 +290,19 @@ export class ValueTopic extends LiveTopic {
     this.#loadedBy = loaded.by
     if (loaded.by !== null) this.sharers.loadedBy(loaded.by)
     if (missed !== this.#missedChanges) this.#schedule.want()
-    else await this.#store(loaded.answer, cause)
+    else await this.#storeOrTell(loaded.answer, cause)
     this.#setStaleness(null)
+  }
+
+  /** A value that the broker does not take leaves the topic as stale as a load that fails (R55). */
+  async #storeOrTell(answer: Answer, cause: Cause): Promise<void> {
+    try {
+      await this.#store(answer, cause)
+    } catch (error) {
+      if (this.#staleness === null) this.#ports.report(error, `to store the value of "${this.address.name}"`)
+      await this.#failed(error)
+      throw error
+    }
   }
 
   async #failed(error: unknown): Promise<void> {

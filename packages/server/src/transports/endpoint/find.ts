@@ -67,7 +67,8 @@ async function identityFor(request: FastifyRequest, authenticator: Authenticator
       return { skipped: 'authenticate gave an unusable principal', detail, isMistake: true }
     // A bad token is told to a client that wants more than the endpoint's own answer; a plain request is judged by the endpoint (R50).
     if (wantsMore(request)) throw error
-    return { skipped: 'authenticate threw', detail }
+    // Not its refusal of a token, but trouble of its own: what it looks the token up in may be down.
+    return { skipped: 'authenticate threw', detail, ...(cause === undefined ? {} : { isUncertain: true }) }
   }
 }
 

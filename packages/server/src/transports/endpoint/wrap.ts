@@ -106,6 +106,7 @@ export class EndpointWrapper {
         if (!('skipped' in found)) idSpelling?.check(found.address)
         if (request.crossfade !== null) {
           if ('skipped' in found && found.isMistake === true) skips.tell(definition, found)
+          if ('skipped' in found && found.isUncertain === true) runner.doubt(request)
           return runner.note(request, 'skipped' in found ? null : found.address.key)
         }
         if ('skipped' in found) return this.#skip(definition, found, reply)
@@ -227,7 +228,7 @@ export class EndpointWrapper {
   /** Why push is not promised although the answer belongs to a topic. */
   #withheld({ address }: LiveTopic, who: string): Skipped | null {
     const { diagnosis, hub } = this.#context
-    if (diagnosis.isWithheld(address.definition, who)) return { skipped: 'the route refuses the server, which runs it' }
+    if (diagnosis.isWithheld(address, who)) return { skipped: 'the route refuses the server, which runs it' }
     return hub.isUnshared(address) ? { skipped: 'its clients got different answers, so it is no longer shared' } : null
   }
 
