@@ -5,7 +5,7 @@ import { memoryBroker } from './brokers/memory-broker.ts'
 import { ConnectionCounter } from './connections/connection-counter.ts'
 import { Heartbeats } from './connections/heartbeats.ts'
 import { OpenConnections } from './connections/open-connections.ts'
-import { ProxyWatch } from './connections/proxy-watch.ts'
+import { ProxyDetector } from './connections/proxy-detector.ts'
 import { RequestRate } from './connections/request-rate.ts'
 import { TopicCounter } from './connections/topic-counter.ts'
 import { FlushCycle } from './delivery/flush-cycle.ts'
@@ -125,7 +125,7 @@ export function assemble(
     cycle,
     heartbeats: new Heartbeats(limits.heartbeatMs),
     counter: new ConnectionCounter(limits.maxConnectionsPerPrincipal, limits.maxConnectionsPerAddress),
-    proxyWatch: new ProxyWatch((message) => app.log.warn(`crossfade: ${message}`)),
+    proxyDetector: new ProxyDetector((message) => app.log.warn(`crossfade: ${message}`)),
     rate,
     diagnosis,
     connections,

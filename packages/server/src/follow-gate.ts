@@ -13,9 +13,9 @@ export function followGate({ gate, rollout, connections, hub, session }: Transpo
         reset?.catch((error: unknown) => session.report(error, 'reset of the broker'))
       }
       hasBeenOpen = true
-      rollout.release()
+      rollout.resume()
     }
-    if (state === 'off') rollout.hold()
+    if (state === 'off') rollout.suspend()
     if (before !== 'open') return
     // A subscription that no longer receives anything must not look alive.
     const spreadMs = spreadOf(connections.size)

@@ -9,7 +9,7 @@ import { TopicRegistry } from './endpoints/registry.ts'
 import type { FeedLog } from './feed/feed-failure-log.ts'
 import { FeedLifecycle } from './feed/feed-lifecycle.ts'
 import { followGate } from './follow-gate.ts'
-import { unheardCalls } from './feed/unheard-calls.ts'
+import { warnOfUnheardCalls } from './feed/unheard-calls.ts'
 import { watchedTables } from './feed/watched-tables.ts'
 import type { CrossfadeOptions, ResolvedOptions } from './options.ts'
 import { resolveOptions } from './resolve-options.ts'
@@ -46,7 +46,8 @@ async function plugin(app: FastifyInstance, given: CrossfadeOptions): Promise<vo
 
   const feed = feedLifecycle(app, options, context, router)
 
-  const saying = options.broker === undefined ? unheardCalls(gate, (message) => app.log.warn(message)) : (): void => {}
+  const saying =
+    options.broker === undefined ? warnOfUnheardCalls(gate, (message) => app.log.warn(message)) : (): void => {}
   const { maxEventBytes } = limits
   app.decorate('crossfade', crossfadeOf({ hub, registry, rollout, rpc, access, maxEventBytes, saying }))
   decorateRequests(app, context.runner)

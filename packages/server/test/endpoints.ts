@@ -94,7 +94,7 @@ export class Endpoints {
 
   /** Everything that was on its way to these readers has arrived when this resolves. They listen to `markers`. */
   async settle(...readers: { readonly messages: readonly ServerMessage[] }[]): Promise<void> {
-    const cursor = await this.app.crossfade.publish('markers', 'mark', null)
+    const cursor = await this.app.crossfade.publish('markers', 'marker', null)
     await until(() =>
       readers.every(({ messages }) => ofType(messages, 'event').some((event) => event.cursor === cursor)),
     )

@@ -210,7 +210,7 @@ describe('a value topic and its source', () => {
     const broker = memoryBroker()
     let finish = (): void => {}
     const answered = new Promise<void>((resolve) => (finish = resolve))
-    const place = {
+    const address = {
       definition: routeDefinition('/things/:id', { topic: 'things/:id', audience: 'public' }),
       name: 'things/1',
       params: { id: '1' },
@@ -218,7 +218,7 @@ describe('a value topic and its source', () => {
       headers: {},
     }
     const nobody = identityOf(null, {}, [])
-    const topic = new ValueTopic(place, {
+    const topic = new ValueTopic(address, {
       broker,
       cycle: new FlushCycle(() => {}),
       report: () => {},

@@ -26,7 +26,7 @@ function isCutInPassword({ username, pathname, search, hash }: URL): boolean {
 }
 
 /** Where the database is, without user and password. */
-export function placeOf(connectionString: string): string {
+export function locationOf(connectionString: string): string {
   if (!URL.canParse(connectionString)) return 'the given connection string'
   const { host, pathname } = new URL(connectionString)
   return `${host}${pathname}`
@@ -36,6 +36,6 @@ export function placeOf(connectionString: string): string {
 export function withoutPassword(text: string, connectionString: string): string {
   if (!URL.canParse(connectionString)) return text.replaceAll(connectionString, 'the given connection string')
   const { password } = new URL(connectionString)
-  const whole = text.replaceAll(connectionString, placeOf(connectionString))
+  const whole = text.replaceAll(connectionString, locationOf(connectionString))
   return password === '' ? whole : whole.replaceAll(`:${password}@`, ':***@')
 }

@@ -1,5 +1,5 @@
 import { CrossfadeError } from '@crossfade/protocol'
-import { placeOf, withoutPassword } from './connection-string.ts'
+import { locationOf, withoutPassword } from './connection-string.ts'
 import { slotInUse } from './slot-claim.ts'
 
 /** Codes of PostgreSQL (manual, "PostgreSQL Error Codes"). */
@@ -33,7 +33,7 @@ export function explainError(
   }
   return new CrossfadeError(
     'feed_unavailable',
-    `The database at ${placeOf(connectionString)} cannot be followed: ${said}. Check that it runs and that the connection is direct, not through a pooler.`,
+    `The database at ${locationOf(connectionString)} cannot be followed: ${said}. Check that it runs and that the connection is direct, not through a pooler.`,
     cause,
   )
 }

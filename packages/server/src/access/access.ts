@@ -5,7 +5,7 @@ import type { EndCode, Supervised } from '../delivery/subscriber.ts'
 import { hasExpired, type Identity } from '../identity/principal.ts'
 import { grantKey, Grants, isWithoutCredentials, principalIdOf } from './grants.ts'
 import { askPermission, requireGranted, type Permission, type SharedValues } from './permission.ts'
-import { Turns } from './turns.ts'
+import { TaskLimiter } from './task-limiter.ts'
 
 /** What {@link Access} needs from outside. */
 export interface AccessPorts {
@@ -64,8 +64,8 @@ export class Access {
   readonly #grants: Grants
   readonly #asking = new Map<string, Asking>()
   readonly #watches = new Map<string, Watch>()
-  readonly #rechecks: Turns
-  readonly #revocationChecks = new Turns(maxRevocationChecks)
+  readonly #rechecks: TaskLimiter
+  readonly #revocationChecks = new TaskLimiter(maxRevocationChecks)
   /** Routes that did not answer a check in time; they are asked one at a time until they do. */
   readonly #hanging = new Set<TopicDefinition>()
   /** How many of a route's checks are in their turn. */
@@ -78,7 +78,7 @@ export class Access {
     this.#ports = ports
     this.#options = options
     this.#grants = new Grants(options.grantMs)
-    this.#rechecks = new Turns(options.maxRechecks)
+    this.#rechecks = new TaskLimiter(options.maxRechecks)
     this.#timer = setInterval(() => this.#tick(), tickMs)
     this.#timer.unref()
   }
@@ -86,7 +86,7 @@ export class Access {
   /** Whether a check would cost nothing: anybody may read the topic, or the answer is known. */
   isGranted(address: TopicAddress, identity: Identity): boolean {
     if (address.definition.isPublicLog) return true
-    return this.#grants.holds(address, identity) && this.#ports.shared.isSharer(address, identity)
+    return this.#grants.has(address, identity) && this.#ports.shared.getsSharedValue(address, identity)
   }
 
   /** @throws RunError `forbidden`, `unauthenticated`; `server_error` or `overloaded` when the endpoint gave no verdict. */
@@ -116,7 +116,7 @@ export class Access {
     if (!this.#grants.grant(address, identity, since)) return false
     const watch = this.#watches.get(grantKey(address, identity))
     // Where a group shares a value, permission to read the endpoint does not prove that these credentials get this very value.
-    if (watch && this.#ports.shared.isSharer(address, identity)) this.#confirm(watch)
+    if (watch && this.#ports.shared.getsSharedValue(address, identity)) this.#confirm(watch)
     return true
   }
 

@@ -36,7 +36,7 @@ export class Grants {
     return this.#seq
   }
 
-  holds(address: TopicAddress, identity: Identity): boolean {
+  has(address: TopicAddress, identity: Identity): boolean {
     const now = performance.now()
     if ((this.#byCredentials.get(grantKey(address, identity))?.until ?? 0) > now) return true
     return this.countsAsEverybody(identity) && (this.#everybody.get(address.key) ?? 0) > now

@@ -31,7 +31,7 @@ export interface SharedValues {
   /** The answers turned out to differ between clients that should share them. */
   isUnshared(address: TopicAddress): boolean
   /** These credentials are known to get the value that is shared, or the topic has no group. */
-  isSharer(address: TopicAddress, identity: Identity): boolean
+  getsSharedValue(address: TopicAddress, identity: Identity): boolean
 }
 
 /**
@@ -51,10 +51,10 @@ export async function askPermission(
     const { authorize } = definition
     return authorized(() => authorize({ principal: identity.principal, params, topic: name }), runner.timeoutMs)
   }
-  for (let looks = 1; looks <= maxLooks; looks++) {
+  for (let attempt = 1; attempt <= maxComparisons; attempt++) {
     if (shared.isUnshared(address))
       return { kind: 'refused', status: 0, detail: `The topic "${name}" is no longer shared. Read its endpoint.` }
-    const outcome = await look(address, identity, ports, looks > 1)
+    const outcome = await compareOnce(address, identity, ports, attempt > 1)
     if (outcome === 'stale')
       return notComparable(`The value of "${name}" cannot be loaded now, so nobody knows whether it is yours, too.`)
     if (outcome !== 'differs' && outcome !== 'unsure') return outcome
@@ -70,12 +70,12 @@ function notComparable(why: string): Unknown {
 }
 
 /** How often a value that changes all the time is compared before the check gives up for now. */
-const maxLooks = 5
+const maxComparisons = 5
 const unsurePauseMs = 20
 const retryComparisonMs = 5_000
 
 /** @param inPairs also asks, at the same time, as the identity that loaded the shared value: even a fast value is then the same for both. */
-async function look(
+async function compareOnce(
   address: TopicAddress,
   identity: Identity,
   { runner, shared }: { readonly runner: EndpointRunner; readonly shared: SharedValues },

@@ -192,8 +192,8 @@ class MemoryBroker implements Broker {
 
   #appendValue(log: MemoryLog, append: Append & { kind: 'value' }): number | null {
     if (append.from) {
-      const mark = log.highWater.get(append.from.source)
-      if (mark !== undefined && append.from.position < mark) return null
+      const highest = log.highWater.get(append.from.source)
+      if (highest !== undefined && append.from.position < highest) return null
       log.highWater.set(append.from.source, append.from.position)
     }
     const patch = append.patch !== null && log.snapshot !== null ? append.patch : null
@@ -210,8 +210,8 @@ class MemoryBroker implements Broker {
 
   /** Moves the topic's high-water mark; false when the source position was appended already. */
   #advance(log: MemoryLog, from: SourcePosition): boolean {
-    const mark = log.highWater.get(from.source) ?? this.#droppedHighWater.get(from.source)
-    if (mark !== undefined && from.position <= mark) return false
+    const highest = log.highWater.get(from.source) ?? this.#droppedHighWater.get(from.source)
+    if (highest !== undefined && from.position <= highest) return false
     log.highWater.set(from.source, from.position)
     return true
   }
@@ -301,9 +301,9 @@ class MemoryBroker implements Broker {
   #keepHighWater(log: MemoryLog): void {
     // Only log topics count every source position; a value topic's high-water mark says nothing about another topic's events.
     if (log.kind !== 'log') return
-    for (const [source, mark] of log.highWater) {
+    for (const [source, highest] of log.highWater) {
       const known = this.#droppedHighWater.get(source)
-      if (known === undefined || mark > known) this.#droppedHighWater.set(source, mark)
+      if (known === undefined || highest > known) this.#droppedHighWater.set(source, highest)
     }
   }
 

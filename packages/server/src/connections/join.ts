@@ -35,19 +35,19 @@ type ValueStart =
 export async function joinValue(
   subscription: Subscription,
   topic: ValueTopic,
-  position: ResumePoint,
+  from: ResumePoint,
   broker: Broker,
   outlet: Outlet,
 ): Promise<void> {
-  const cursor = position.cursor === undefined ? null : parseCursor(position.cursor)
+  const cursor = from.cursor === undefined ? null : parseCursor(from.cursor)
   let reloaded = false
   for (;;) {
     await topic.ready(subscription.identity)
     if (!(await outlet.waitForCapacity())) return subscription.postpone(cursor)
     if (!(await subscription.verified())) return
-    if (cursor?.epoch === topic.state.epoch && position.hash === undefined) await topic.restate(cursor.offset)
+    if (cursor?.epoch === topic.state.epoch && from.hash === undefined) await topic.restate(cursor.offset)
     const state = topic.state
-    const start = await valueStart(topic, cursor, position.hash, broker)
+    const start = await valueStart(topic, cursor, from.hash, broker)
     if (subscription.ended) return
     // Whether the client may read it is no longer known: everything is checked again once it is.
     if (subscription.suspended) continue
@@ -136,18 +136,18 @@ export async function rejoinValue(subscription: Subscription, topic: ValueTopic)
 export async function joinLog(
   subscription: Subscription,
   topic: LogTopic,
-  position: ResumePoint,
+  from: ResumePoint,
   broker: Broker,
   outlet: Outlet,
 ): Promise<void> {
-  const cursor = position.cursor === undefined ? null : parseCursor(position.cursor)
+  const cursor = from.cursor === undefined ? null : parseCursor(from.cursor)
   if (!(await outlet.waitForCapacity())) return subscription.postpone(cursor)
   if (!(await subscription.verified())) return
   const state = topic.state
   const recovered = cursor === null || isCovered(cursor, state)
   subscription.epoch = state.epoch
   if (!recovered) subscription.offset = state.head
-  else subscription.offset = cursor?.offset ?? Math.max(state.trimmedUpTo, state.head - (position.history ?? 0))
+  else subscription.offset = cursor?.offset ?? Math.max(state.trimmedUpTo, state.head - (from.history ?? 0))
   subscription.subscribed(subscription.cursor, recovered)
   subscription.tellStaleness(topic)
   await catchUp(subscription, topic, broker, outlet)

@@ -1,6 +1,6 @@
 import { assertTopic, CrossfadeError, parseCursor, type Failure } from '@crossfade/protocol'
 import { refusalOf, type Access } from '../access/access.ts'
-import { Turns } from '../access/turns.ts'
+import { TaskLimiter } from '../access/task-limiter.ts'
 import type { Identity } from '../identity/principal.ts'
 import { RunError } from '../endpoints/verdict.ts'
 import { UnusableGroup } from '../endpoints/group.ts'
@@ -51,7 +51,7 @@ export class Session {
   readonly #maxTopics: number
   readonly #onTurnedAway: (() => void) | undefined
   /** Bounds how many endpoints one client's cold topics run at once; one that hangs takes up a single turn. */
-  readonly #joins = new Turns(maxJoinsAtOnce)
+  readonly #joins = new TaskLimiter(maxJoinsAtOnce)
   #closed = false
 
   /** @param onTurnedAway called once the refusals of a frame are sent, when this process cannot push (R62). */

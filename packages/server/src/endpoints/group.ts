@@ -3,7 +3,7 @@ import { shown } from '../configuration/check.ts'
 import { suggestion } from '../configuration/nearest.ts'
 import type { Principal } from '../identity/principal.ts'
 import type { Group, TopicDefinition } from './definition.ts'
-import { isMadeOfNothing } from '../configuration/made-of-nothing.ts'
+import { looksMissing } from '../configuration/missing-value.ts'
 
 /** A principal is not in a group that could share an answer. `message` is for the client, `detail` for the log. */
 export class UnusableGroup extends CrossfadeError {
@@ -66,7 +66,7 @@ function claimOf(
 }
 
 function isUsable(value: unknown): value is string | number | bigint {
-  if (typeof value === 'string') return value.trim() !== '' && !isMadeOfNothing(value)
+  if (typeof value === 'string') return value.trim() !== '' && !looksMissing(value)
   return typeof value === 'bigint' || (typeof value === 'number' && Number.isFinite(value))
 }
 

@@ -2,7 +2,7 @@ import { CrossfadeError, topicName } from '@crossfade/protocol'
 import type { FastifyRequest } from 'fastify'
 import { isPlainObject, shown } from '../configuration/check.ts'
 import type { TopicDefinition } from './definition.ts'
-import { isMadeOfNothing } from '../configuration/made-of-nothing.ts'
+import { looksMissing } from '../configuration/missing-value.ts'
 import type { Skipped } from './skips.ts'
 
 /** The topic's name for a request. */
@@ -54,7 +54,7 @@ function parametersOf(
     const value = isGiven ? given[name] : inUrl[name]
     if (value === undefined && !isGiven) return missing(name, Object.keys(given))
     if (value === '') return { skipped: `parameter ${quoted(name)} is empty` }
-    if (!isText(value) || (isGiven && isMadeOfNothing(String(value))))
+    if (!isText(value) || (isGiven && looksMissing(String(value))))
       return {
         skipped: `parameter ${quoted(name)} is not a name`,
         detail: `params gave ${shown(value)}`,

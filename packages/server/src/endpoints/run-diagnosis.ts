@@ -30,7 +30,7 @@ export class RunDiagnosis {
   /** Routes that have been run successfully: if they refuse a run, that concerns only some clients. */
   readonly #working = new Set<TopicDefinition>()
   readonly #said = new Set<TopicDefinition>()
-  readonly #looking = new Set<TopicDefinition>()
+  readonly #comparing = new Set<TopicDefinition>()
 
   constructor(runner: EndpointRunner, log: FastifyBaseLogger) {
     this.#runner = runner
@@ -38,13 +38,13 @@ export class RunDiagnosis {
   }
 
   /** Whether push would fail although the route answers these clients. */
-  isWithheld({ definition, key }: TopicAddress, who: string): boolean {
-    return this.#withheld.has(definition.pattern.text) || this.#withheld.has(ownKey(key, who))
+  isWithheld({ definition, key }: TopicAddress, credentials: string): boolean {
+    return this.#withheld.has(definition.pattern.text) || this.#withheld.has(ownKey(key, credentials))
   }
 
-  /** A run was refused. @param who identifies the credentials. */
-  refused(address: TopicAddress, who: string): void {
-    remember(this.#refusals, ownKey(address.key, who), performance.now())
+  /** A run was refused. @param credentials their key, or {@link serviceName}. */
+  refused(address: TopicAddress, credentials: string): void {
+    remember(this.#refusals, ownKey(address.key, credentials), performance.now())
   }
 
   /** The route was run successfully. */
@@ -54,34 +54,35 @@ export class RunDiagnosis {
   }
 
   /** The route answered a client's own request with 2xx: does it refuse the server's run for that client? */
-  async compare(address: TopicAddress, who: string, as: RunAs, request: FastifyRequest): Promise<void> {
+  async compare(address: TopicAddress, credentials: string, as: RunAs, request: FastifyRequest): Promise<void> {
     const { definition, key } = address
-    if (this.#looking.has(definition) || !this.#isDoubtful(address, who)) return
-    this.#looking.add(definition)
+    if (this.#comparing.has(definition) || !this.#isDoubtful(address, credentials)) return
+    this.#comparing.add(definition)
     const verdict = await this.#runner.run(address, as, { kind: 'check' })
-    this.#looking.delete(definition)
-    this.#refusals.delete(ownKey(key, who))
-    if (verdict.kind === 'refused' || verdict.kind === 'gone') this.#withhold(address, who, verdict, as, request)
+    this.#comparing.delete(definition)
+    this.#refusals.delete(ownKey(key, credentials))
+    if (verdict.kind === 'refused' || verdict.kind === 'gone')
+      this.#withhold(address, credentials, verdict, as, request)
     else if (verdict.kind !== 'unknown') {
-      this.#withheld.delete(ownKey(key, who))
+      this.#withheld.delete(ownKey(key, credentials))
       this.answered(definition)
     }
   }
 
   /** A run was refused recently, or push that is not offered is due to be tried again. */
-  #isDoubtful({ definition, key }: TopicAddress, who: string): boolean {
+  #isDoubtful({ definition, key }: TopicAddress, credentials: string): boolean {
     const now = performance.now()
     const { text } = definition.pattern
-    const dueAt = this.#withheld.get(text) ?? this.#withheld.get(ownKey(key, who))
+    const dueAt = this.#withheld.get(text) ?? this.#withheld.get(ownKey(key, credentials))
     if (dueAt !== undefined) return now >= dueAt
-    const refusedAt = this.#refusals.get(ownKey(key, who))
+    const refusedAt = this.#refusals.get(ownKey(key, credentials))
     return refusedAt !== undefined && now - refusedAt < withheldMs
   }
 
-  #withhold(address: TopicAddress, who: string, { status }: Refusal, as: RunAs, request: FastifyRequest): void {
+  #withhold(address: TopicAddress, credentials: string, { status }: Refusal, as: RunAs, request: FastifyRequest): void {
     const { definition } = address
     // Where the route works for others, one thing that only some may see says nothing of all the rest.
-    const what = this.#working.has(definition) ? ownKey(address.key, who) : definition.pattern.text
+    const what = this.#working.has(definition) ? ownKey(address.key, credentials) : definition.pattern.text
     remember(this.#withheld, what, performance.now() + withheldMs)
     if (this.#said.has(definition)) return
     this.#said.add(definition)
@@ -93,8 +94,8 @@ export class RunDiagnosis {
   }
 }
 
-function ownKey(key: string, who: string): string {
-  return `${who}\n${key}`
+function ownKey(key: string, credentials: string): string {
+  return `${credentials}\n${key}`
 }
 
 /** Keeps only the newest entries. */

@@ -4,7 +4,7 @@ import type { PushGate } from './push-gate.ts'
  * Warns, once for each method, that the application publishes on a process that stands by: the clients that should hear it are connected to
  * another process, and in-memory brokers share nothing.
  */
-export function unheardCalls(gate: PushGate, warn: (message: string) => void): (method: string) => void {
+export function warnOfUnheardCalls(gate: PushGate, warn: (message: string) => void): (method: string) => void {
   const told = new Set<string>()
   return (method) => {
     if (gate.state !== 'standby' || told.has(method)) return

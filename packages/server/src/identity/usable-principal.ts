@@ -1,6 +1,6 @@
 import { CrossfadeError } from '@crossfade/protocol'
 import { shown } from '../configuration/check.ts'
-import { isMadeOfNothing } from '../configuration/made-of-nothing.ts'
+import { looksMissing } from '../configuration/missing-value.ts'
 import type { Principal } from './principal.ts'
 
 /** No credentials expire before this, ms since 1970; a time that was given in seconds does. */
@@ -26,7 +26,7 @@ export function requireUsable(principal: Principal): void {
 }
 
 function idProblem(id: unknown): string | null {
-  const isUsable = typeof id === 'string' ? id.trim() !== '' && !isMadeOfNothing(id) : Number.isFinite(id)
+  const isUsable = typeof id === 'string' ? id.trim() !== '' && !looksMissing(id) : Number.isFinite(id)
   if (isUsable) return null
   return `with the id ${shown(id)}. Give it the id of its account as a string that is not empty, or give null if nobody is logged in.`
 }

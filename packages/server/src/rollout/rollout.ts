@@ -21,7 +21,7 @@ export class RolloutStore {
   readonly #rollouts = new Map<string, VersionedRollout>()
   readonly #listeners = new Set<(rollout: FeatureRollout) => void>()
   #version = 0
-  #isHeld = false
+  #isSuspended = false
 
   constructor(configured: Readonly<Record<string, Partial<Rollout>>> = {}) {
     for (const [feature, rollout] of Object.entries(configured))
@@ -35,7 +35,7 @@ export class RolloutStore {
 
   get(feature: string): VersionedRollout {
     const rollout = this.#rollouts.get(feature) ?? { ...initial, version: 0 }
-    return this.#isHeld ? { ...initial, version: rollout.version } : rollout
+    return this.#isSuspended ? { ...initial, version: rollout.version } : rollout
   }
 
   all(): FeatureRollout[] {
@@ -47,15 +47,15 @@ export class RolloutStore {
     return [...this.#rollouts].map(([feature, rollout]) => ({ feature, ...rollout }))
   }
 
-  /** Turns all features `off`, without changing what is set; connected clients are told immediately. */
-  hold(): void {
-    this.#isHeld = true
+  /** TaskLimiter all features `off`, without changing what is set; connected clients are told immediately. */
+  suspend(): void {
+    this.#isSuspended = true
     this.#renew()
   }
 
   /** Ends {@link suspend}. The rollouts get new versions, so that they also supersede what another process has announced (R61). */
-  release(): void {
-    this.#isHeld = false
+  resume(): void {
+    this.#isSuspended = false
     this.#renew()
   }
 

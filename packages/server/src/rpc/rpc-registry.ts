@@ -91,11 +91,11 @@ export class RpcRegistry {
       )
     const run = this.#run(identity, request)
     const outcome = run.then(({ answer }) => answer)
-    const made: Claim = { call, bytes, outcome, settledAt: Infinity }
-    this.#claims.set(key, made)
+    const newClaim: Claim = { call, bytes, outcome, settledAt: Infinity }
+    this.#claims.set(key, newClaim)
     this.#claimedBytes += bytes
     this.#makeRoom()
-    void run.then(({ bytes }) => this.#remember(made, bytes))
+    void run.then(({ bytes }) => this.#remember(newClaim, bytes))
     return outcome
   }
 

@@ -16,7 +16,7 @@ interface Route {
 }
 
 /** What a batch could not express as events. One bad row must not keep the others from their topics, and nothing is lost silently. */
-class Losses {
+class Gaps {
   readonly topics = new Set<string>()
   /** Definitions for which it is unknown which of their topics lost something. */
   readonly definitions = new Set<TopicDefinition>()
@@ -24,7 +24,7 @@ class Losses {
   readonly failures = new Map<Route, unknown>()
 
   /** @param topic `null` when it is unknown. */
-  add({ definition }: Route, topic: string | null): void {
+  record({ definition }: Route, topic: string | null): void {
     if (topic === null) this.definitions.add(definition)
     else this.topics.add(topic)
   }
@@ -34,7 +34,7 @@ class Losses {
   }
 }
 
-/** Turns committed changes into invalidations of value topics and events of log topics. */
+/** TaskLimiter committed changes into invalidations of value topics and events of log topics. */
 export class ChangeRouter {
   readonly #hub: Hub
   readonly #registry: TopicRegistry
@@ -65,17 +65,17 @@ export class ChangeRouter {
   async handle(batch: ChangeBatch): Promise<void> {
     if (batch.gap) await this.#gap(batch.gap.reason)
     const invalidated = new Map<ValueTopic, Cause>()
-    const losses = new Losses()
+    const gaps = new Gaps()
     const cause: Cause = { at: batch.committedAt, from: { source: batch.source, position: batch.position } }
     for (const [index, change] of batch.changes.entries()) {
       for (const route of this.#of(change)) {
-        if (route.definition.kind === 'log') await this.#append(route, change, batch, index, losses)
-        else for (const topic of this.#invalidated(route, change, losses)) invalidated.set(topic, cause)
+        if (route.definition.kind === 'log') await this.#append(route, change, batch, index, gaps)
+        else for (const topic of this.#invalidated(route, change, gaps)) invalidated.set(topic, cause)
       }
     }
     // Once per topic, however many rows of the transaction touch it.
     for (const [topic, why] of invalidated) topic.invalidate(why)
-    await this.#tell(losses)
+    await this.#tell(gaps)
   }
 
   #of(change: RowChange): Route[] {
@@ -94,20 +94,20 @@ export class ChangeRouter {
     return routes
   }
 
-  *#invalidated(route: Route, change: RowChange, losses: Losses): Iterable<ValueTopic> {
-    const { before, after } = touchedBy(route, change, losses)
+  *#invalidated(route: Route, change: RowChange, gaps: Gaps): Iterable<ValueTopic> {
+    const { before, after } = touchedBy(route, change, gaps)
     for (const params of [before, after]) {
       if (params === null) continue
       for (const topic of this.#hub.matching(route.definition, params)) if (topic instanceof ValueTopic) yield topic
     }
   }
 
-  async #append(route: Route, change: RowChange, batch: ChangeBatch, index: number, losses: Losses): Promise<void> {
+  async #append(route: Route, change: RowChange, batch: ChangeBatch, index: number, gaps: Gaps): Promise<void> {
     const { definition, rule, order } = route
-    if (rule.data === undefined) return rewritten(route, change, losses)
+    if (rule.data === undefined) return rewritten(route, change, gaps)
     const row = change.after ?? change.before
     // A table was emptied: clients must read again, and no row says of which topics.
-    if (row === null) return losses.add(route, null)
+    if (row === null) return gaps.record(route, null)
     let topic: string | null = null
     let event: Pick<Append & { kind: 'event' }, 'data' | 'key'>
     try {
@@ -119,20 +119,20 @@ export class ChangeRouter {
       const data = rule.data(row)
       event = { data: eventText(topic, data, this.#maxEventBytes), ...keyOf(definition, data) }
     } catch (error) {
-      losses.failed(route, error)
-      return losses.add(route, topic)
+      gaps.failed(route, error)
+      return gaps.record(route, topic)
     }
     await this.#hub.broker.append(topic, {
       kind: 'event',
       event: rule.event ?? definition.event,
       ...event,
       at: batch.committedAt,
-      from: { source: batch.source, position: positionOf(batch, index, order) },
+      from: { source: batch.source, position: sourcePositionOf(batch, index, order) },
     })
   }
 
   /** Clients of the logs that lost something read them again (R4), and the operator learns why. */
-  async #tell({ topics, definitions, failures }: Losses): Promise<void> {
+  async #tell({ topics, definitions, failures }: Gaps): Promise<void> {
     for (const [route, error] of failures) {
       if (error instanceof UnfittingRule) {
         const reason = `${route.definition.pattern.text}\n${error.message}`
@@ -159,7 +159,7 @@ export class ChangeRouter {
  * The source position of an event, of fixed width: the transaction, which arrives in parts if it is large, the change in it, and the rule, so that
  * each event has its own position in the order in which they are appended.
  */
-function positionOf({ position, part }: ChangeBatch, change: number, rule: number): string {
+function sourcePositionOf({ position, part }: ChangeBatch, change: number, rule: number): string {
   return `${position}.${digits(part?.index ?? 0, 6)}${digits(change, 8)}${digits(rule, 4)}`
 }
 
@@ -177,16 +177,16 @@ function nameOf(definition: TopicDefinition, params: Readonly<Record<string, str
 }
 
 /** A list that changed in a way that events do not express: clients that have it read it again. */
-function rewritten(route: Route, change: RowChange, losses: Losses): void {
-  const { before, after } = touchedBy(route, change, losses)
+function rewritten(route: Route, change: RowChange, gaps: Gaps): void {
+  const { before, after } = touchedBy(route, change, gaps)
   for (const params of [before, after]) {
     const topic = params === null || params === 'all' ? null : nameOf(route.definition, params)
-    if (params === 'all' || topic !== null) losses.add(route, topic)
+    if (params === 'all' || topic !== null) gaps.record(route, topic)
   }
 }
 
 /** A rule that throws, or gives parameters that fit no topic, may concern every topic. */
-function touchedBy(route: Route, change: RowChange, losses: Losses): ReturnType<typeof touched> {
+function touchedBy(route: Route, change: RowChange, gaps: Gaps): ReturnType<typeof touched> {
   const { definition, rule } = route
   try {
     const both = touched(rule, change)
@@ -195,7 +195,7 @@ function touchedBy(route: Route, change: RowChange, losses: Losses): ReturnType<
     }
     return both
   } catch (error) {
-    losses.failed(route, error)
+    gaps.failed(route, error)
     return { before: 'all', after: null }
   }
 }

@@ -125,7 +125,7 @@ export class Hub {
   }
 
   /** Whether a grant is enough to share a group's value: the client's own answer has matched this topic's. */
-  isSharer(address: TopicAddress, identity: Identity): boolean {
+  getsSharedValue(address: TopicAddress, identity: Identity): boolean {
     const { audience, authorize, kind } = address.definition
     if (typeof audience === 'string' || kind === 'log' || authorize !== null) return true
     const topic = this.#live.get(address.key)

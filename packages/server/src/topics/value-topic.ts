@@ -380,8 +380,8 @@ export class ValueTopic extends LiveTopic {
   /** The entity tags of the endpoint's answer with this value: its own, if it sets one, before the one built from the hash (R10, R12). */
   get tags(): readonly [string, ...string[]] {
     const hash = this.state.snapshot?.hash ?? ''
-    const made = `W/"${hash}"`
-    return this.#ownTag?.of === hash ? [this.#ownTag.tag, made] : [made]
+    const hashTag = `W/"${hash}"`
+    return this.#ownTag?.of === hash ? [this.#ownTag.tag, hashTag] : [hashTag]
   }
 
   /** Whether an answer that the endpoint gave elsewhere matches this topic's value. */
@@ -395,8 +395,8 @@ export class ValueTopic extends LiveTopic {
 
   /** Whether a client with a value of this hash has the topic's value, apart from fields that the route ignores. */
   isCurrent(hash: string): boolean {
-    const held = this.state.snapshot?.hash
-    return hash === held || (this.#variants?.of === held && this.#variants?.hashes.has(hash) === true)
+    const current = this.state.snapshot?.hash
+    return hash === current || (this.#variants?.of === current && this.#variants?.hashes.has(hash) === true)
   }
 
   #rememberVariant(of: string, hash: string): void {

@@ -2,7 +2,7 @@ import type { Access } from '../access/access.ts'
 import type { Authenticator } from '../identity/authenticator.ts'
 import type { OriginRule } from '../access/origin.ts'
 import type { ConnectionCounter } from '../connections/connection-counter.ts'
-import type { ProxyWatch } from '../connections/proxy-watch.ts'
+import type { ProxyDetector } from '../connections/proxy-detector.ts'
 import type { FlushCycle } from '../delivery/flush-cycle.ts'
 import type { Heartbeats } from '../connections/heartbeats.ts'
 import type { OpenConnections } from '../connections/open-connections.ts'
@@ -34,7 +34,7 @@ export interface TransportContext {
   readonly cycle: FlushCycle
   readonly heartbeats: Heartbeats
   readonly counter: ConnectionCounter
-  readonly proxyWatch: ProxyWatch
+  readonly proxyDetector: ProxyDetector
   readonly rate: RequestRate
   readonly connections: OpenConnections
   readonly rollout: RolloutStore

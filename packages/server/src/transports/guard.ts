@@ -55,6 +55,6 @@ export function requireFewTopics(context: TransportContext, { topics }: PollRequ
  * @throws CrossfadeError `too_fast`
  */
 export function acquireConnection(context: TransportContext, request: FastifyRequest, identity: Identity): () => void {
-  context.proxyWatch.see(request, context.connections.size)
+  context.proxyDetector.examine(request, context.connections.size)
   return context.counter.acquire(identity, addressOf(request))
 }

@@ -5,7 +5,7 @@ import type { Batch } from '../delivery/batch.ts'
 /** Collects the messages of one poll's answer. */
 export class PollOutlet implements Outlet {
   readonly paged = true
-  readonly #positions: PollRequest['topics']
+  readonly #resumePoints: PollRequest['topics']
   readonly #maxBytes: number
   readonly #onMessage: () => void
   readonly #texts: string[] = []
@@ -15,8 +15,8 @@ export class PollOutlet implements Outlet {
   more = false
 
   /** @param resumePoints what the client sent: what it already knows is not repeated (R20). */
-  constructor(positions: PollRequest['topics'], maxBytes: number, onMessage: () => void) {
-    this.#positions = positions
+  constructor(resumePoints: PollRequest['topics'], maxBytes: number, onMessage: () => void) {
+    this.#resumePoints = resumePoints
     this.#maxBytes = maxBytes
     this.#onMessage = onMessage
   }
@@ -54,7 +54,7 @@ export class PollOutlet implements Outlet {
 
   #isKnown(message: { type?: string; recovered?: boolean; topic?: string }): boolean {
     if (message.type !== 'subscribed' || message.recovered !== true) return false
-    return message.topic !== undefined && this.#positions[message.topic]?.cursor !== undefined
+    return message.topic !== undefined && this.#resumePoints[message.topic]?.cursor !== undefined
   }
 
   #push(text: string): void {

@@ -45,7 +45,7 @@ async function answer(
   try {
     for (const message of pendingStageMessages(context, poll.stagesSince)) outlet.send(message)
     const startedAt = performance.now()
-    const joins = Object.entries(poll.topics).map(([topic, position]) => session.subscribe({ topic, ...position }))
+    const joins = Object.entries(poll.topics).map(([topic, from]) => session.subscribe({ topic, ...from }))
     await settledWithin(joins, joinMs)
     const live = session.subscriptions.size > 0
     const leftMs = Math.min(poll.wait ?? 0, context.limits.maxHoldMs) - (performance.now() - startedAt)

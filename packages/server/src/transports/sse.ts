@@ -20,9 +20,7 @@ export function registerSse(scope: FastifyInstance, context: TransportContext): 
       stagesSince: wanted.stagesSince,
       release,
     })
-    await Promise.all(
-      Object.entries(wanted.topics).map(([topic, position]) => session.subscribe({ topic, ...position })),
-    )
+    await Promise.all(Object.entries(wanted.topics).map(([topic, from]) => session.subscribe({ topic, ...from })))
   })
 
   scope.get(paths.sse, async (request, reply) => {

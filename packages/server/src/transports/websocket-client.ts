@@ -71,7 +71,7 @@ export class WebSocketClient {
     )
     this.#cleanups.push(() => clearTimeout(deadline))
     try {
-      this.#context.proxyWatch.see(this.#request, this.#context.connections.size)
+      this.#context.proxyDetector.examine(this.#request, this.#context.connections.size)
       this.#releaseUnknown = this.#context.counter.acquireUnknown(addressOf(this.#request))
       this.#cleanups.push(this.#releaseUnknown)
     } catch {
@@ -95,18 +95,18 @@ export class WebSocketClient {
       return
     }
     // A frame of unknown, newer messages costs as much to read.
-    if (messages.length === 0) this.#paces()
+    if (messages.length === 0) this.#isWithinRate()
     for (const message of messages) this.#onMessage(message)
   }
 
   /** Every ping of a client is answered below this layer, so it counts as a message. */
   #onControl(): void {
     this.#alive = true
-    this.#paces()
+    this.#isWithinRate()
   }
 
   /** Counts something that the client sent; a flood is closed with 4414. */
-  #paces(): boolean {
+  #isWithinRate(): boolean {
     if (this.#bucket.take()) return true
     this.#bye(closeCodes.tooMany, `More than ${this.#context.limits.messagesPerSecond} messages a second.`, 5_000)
     return false
@@ -114,7 +114,7 @@ export class WebSocketClient {
 
   #onMessage(message: ClientMessage): void {
     if (!this.#isOpen) return
-    if (!this.#paces()) return
+    if (!this.#isWithinRate()) return
     if (this.#waiting !== null) this.#wait(this.#waiting, message)
     else if (this.#session !== null) this.#handle(this.#session, message)
     else if (message.type === 'hello') void this.#greet(message)
@@ -127,7 +127,7 @@ export class WebSocketClient {
   }
 
   /** The waiting messages take effect, up to the next one that the others must wait for. */
-  #goOn(session: Session): void {
+  #handleWaiting(session: Session): void {
     const messages = this.#waiting ?? []
     this.#waiting = null
     for (const message of messages) {
@@ -179,7 +179,7 @@ export class WebSocketClient {
         beat: (message, idle) => this.#beat(message, idle),
       }),
     )
-    this.#goOn(session)
+    this.#handleWaiting(session)
   }
 
   #refuseHello(error: unknown): void {
@@ -240,7 +240,7 @@ export class WebSocketClient {
       if (id === undefined) session.refuse(error)
       else this.#outlet.send({ type: 'response', id, error: session.failureOf(error) })
     }
-    this.#goOn(session)
+    this.#handleWaiting(session)
   }
 
   async #call(session: Session, message: ClientMessage & { type: 'request' }): Promise<void> {

@@ -41,14 +41,14 @@ export function reachablePlace(folder: string, user: ServerUser): string {
  * Makes the folder at its place. Where that is elsewhere, the folder asked for becomes a link to it; what is there without such a link
  * belongs to a folder that was removed, and goes, too.
  */
-export function makeReachable(folder: string, place: string, user: ServerUser): void {
+export function makeReachable(folder: string, actual: string, user: ServerUser): void {
   const wanted = resolve(folder)
-  if (place !== wanted && linkTarget(wanted) !== place) {
-    rmSync(place, { recursive: true, force: true })
+  if (actual !== wanted && linkTarget(wanted) !== actual) {
+    rmSync(actual, { recursive: true, force: true })
     makeRoom(wanted)
-    symlinkSync(place, wanted)
+    symlinkSync(actual, wanted)
   }
-  makeOwned(place, user)
+  makeOwned(actual, user)
 }
 
 /** @throws Error when there is data, which nobody but its owner may take away. */
@@ -65,11 +65,11 @@ function makeRoom(wanted: string): void {
 }
 
 /** Makes a folder of the server's user, for nobody else. */
-export function makeOwned(place: string, user: ServerUser): void {
-  mkdirSync(place, { recursive: true })
+export function makeOwned(actual: string, user: ServerUser): void {
+  mkdirSync(actual, { recursive: true })
   if (user.uid === undefined || user.gid === undefined) return
-  chownSync(place, user.uid, user.gid)
-  chmodSync(place, 0o700)
+  chownSync(actual, user.uid, user.gid)
+  chmodSync(actual, 0o700)
 }
 
 function linkTarget(path: string): string | null {

@@ -50,7 +50,7 @@ function judgeValue({ client, topic, versions }: ValueHistory, final: number | u
     const before = versions[i - 1]
     if (before === undefined || version > before) continue
     const rule = version === before ? 'repeated' : 'order'
-    violations.push({ rule, client, topic, detail: `version ${version} was shown after ${before} (place ${i})` })
+    violations.push({ rule, client, topic, detail: `version ${version} was shown after ${before} (index ${i})` })
   }
   const last = versions.at(-1)
   if (last !== final)
@@ -59,25 +59,25 @@ function judgeValue({ client, topic, versions }: ValueHistory, final: number | u
 }
 
 function judgeLog({ client, topic, ids }: LogHistory, committed: readonly number[]): Violation[] {
-  const places = new Map(committed.map((id, place) => [id, place]))
+  const indexes = new Map(committed.map((id, index) => [id, index]))
   const violations: Violation[] = []
   const seen = new Set<number>()
   let newest = -1
   for (const [i, id] of ids.entries()) {
-    const place = places.get(id)
-    if (place === undefined) violations.push({ rule: 'phantom', client, topic, detail: `${id} was never committed` })
-    else if (seen.has(id)) violations.push({ rule: 'repeated', client, topic, detail: `${id} came again (place ${i})` })
-    else if (place < newest)
+    const index = indexes.get(id)
+    if (index === undefined) violations.push({ rule: 'phantom', client, topic, detail: `${id} was never committed` })
+    else if (seen.has(id)) violations.push({ rule: 'repeated', client, topic, detail: `${id} came again (index ${i})` })
+    else if (index < newest)
       violations.push({
         rule: 'order',
         client,
         topic,
         detail: `${id} came after ${committed[newest]}, which was committed later`,
       })
-    if (place !== undefined) newest = Math.max(newest, place)
+    if (index !== undefined) newest = Math.max(newest, index)
     seen.add(id)
   }
-  const first = places.get(ids[0] ?? Number.NaN)
+  const first = indexes.get(ids[0] ?? Number.NaN)
   const missing = committed.slice(first ?? 0).filter((id) => !seen.has(id))
   if (missing.length > 0)
     violations.push({ rule: 'lost', client, topic, detail: `${missing.length} missing, the first is ${missing[0]}` })

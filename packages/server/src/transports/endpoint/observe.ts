@@ -15,13 +15,13 @@ export interface BodyHashes {
  * the hashes are known.
  */
 export function hashesOfBody(topic: LiveTopic, cursor: string, body: string): BodyHashes | null {
-  const held = topic instanceof ValueTopic ? topic.state.snapshot : null
-  if (held?.data === body) return { sent: held.hash, tag: held.hash }
+  const snapshot = topic instanceof ValueTopic ? topic.state.snapshot : null
+  if (snapshot?.data === body) return { sent: snapshot.hash, tag: snapshot.hash }
   try {
     const value: unknown = JSON.parse(body)
     const sent = hashValue(value)
     if (!(topic instanceof ValueTopic)) return { sent, tag: sent }
-    if (topic.agrees({ value, hash: sent })) return { sent, tag: held?.hash ?? sent }
+    if (topic.agrees({ value, hash: sent })) return { sent, tag: snapshot?.hash ?? sent }
     reloadOnMismatch(topic, cursor)
     return { sent, tag: sent }
   } catch {

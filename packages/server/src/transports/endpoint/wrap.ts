@@ -50,7 +50,7 @@ export class EndpointWrapper {
   readonly #definitions = new WeakMap<RouteOptions, TopicDefinition>()
   readonly #warned = new Set<TopicDefinition>()
   /** Requests that reached the handler, or were answered here. */
-  readonly #judged = new WeakSet<FastifyRequest>()
+  readonly #handled = new WeakSet<FastifyRequest>()
 
   constructor(context: TransportContext, registry: TopicRegistry) {
     this.#context = context
@@ -100,7 +100,7 @@ export class EndpointWrapper {
   #before(definition: TopicDefinition) {
     return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | void> => {
       const { authenticator, runner, skips, idSpelling } = this.#context
-      this.#judged.add(request)
+      this.#handled.add(request)
       try {
         const found = await findTopic(definition, request, { registry: this.#registry, authenticator, skips })
         if (!('skipped' in found)) idSpelling?.check(found.address)
@@ -183,14 +183,14 @@ export class EndpointWrapper {
   }
 
   /** What a 2xx answer proves about the client, and about the route. */
-  #learn({ topic, identity, since }: Wrapped, request: FastifyRequest, who: string): void {
+  #learn({ topic, identity, since }: Wrapped, request: FastifyRequest, credentials: string): void {
     const { address } = topic
     const { access, diagnosis, service } = this.#context
     const as =
-      who === serviceName
+      credentials === serviceName
         ? { headers: { ...service.headers, ...address.headers }, ip: service.ip ?? identity.ip }
         : identity
-    void diagnosis.compare(address, who, as, request)
+    void diagnosis.compare(address, credentials, as, request)
     // A client that is anonymous here may be known to the handler, by a credential unknown to us: the answer proves nothing for others.
     if (address.definition.authorize !== null || identity.principal === null) return
     access.granted(address, identity, since)
@@ -201,7 +201,7 @@ export class EndpointWrapper {
       const wrapped = this.#wrapped.get(request)
       if (wrapped === undefined) {
         // A hook of the application answered before the handler, and before the topic was determined.
-        if (!this.#judged.has(request) && request.crossfade === null)
+        if (!this.#handled.has(request) && request.crossfade === null)
           this.#skip(definition, unfit(reply, '') ?? { skipped: 'a hook answered before the handler' }, reply)
         return given
       }
@@ -226,9 +226,9 @@ export class EndpointWrapper {
   }
 
   /** Why push is not promised although the answer belongs to a topic. */
-  #withheld({ address }: LiveTopic, who: string): Skipped | null {
+  #withheld({ address }: LiveTopic, credentials: string): Skipped | null {
     const { diagnosis, hub } = this.#context
-    if (diagnosis.isWithheld(address, who)) return { skipped: 'the route refuses the server, which runs it' }
+    if (diagnosis.isWithheld(address, credentials)) return { skipped: 'the route refuses the server, which runs it' }
     return hub.isUnshared(address) ? { skipped: 'its clients got different answers, so it is no longer shared' } : null
   }
 
@@ -243,9 +243,9 @@ export class EndpointWrapper {
     const { definition } = topic.address
     // The application itself may have found that the client already has this answer.
     const isUnchanged = reply.statusCode === 304
-    const who = isSharedByAll(definition) ? serviceName : wrapped.identity.key
-    if (!isUnchanged) this.#learn(wrapped, request, who)
-    const withheld = this.#withheld(topic, who)
+    const credentials = isSharedByAll(definition) ? serviceName : wrapped.identity.key
+    if (!isUnchanged) this.#learn(wrapped, request, credentials)
+    const withheld = this.#withheld(topic, credentials)
     const hashes = withheld !== null || body === null ? null : hashesOfBody(topic, wrapped.cursor, body)
     if (withheld !== null || (body !== null && hashes === null)) {
       this.#skip(definition, withheld ?? { skipped: 'the body is not JSON' }, reply)

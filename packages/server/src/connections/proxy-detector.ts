@@ -8,9 +8,9 @@ const manyConnections = 50
  * Notices that all clients seem to come from one private address: that of a proxy which the application does not know about. Limits by address would then
  * count all visitors as one.
  */
-export class ProxyWatch {
+export class ProxyDetector {
   readonly #warn: (message: string) => void
-  #watching = true
+  #isActive = true
   #address: string | null = null
   #forwarded: string | null = null
 
@@ -23,18 +23,18 @@ export class ProxyWatch {
    *
    * @param open how many connections there are now.
    */
-  see(request: Pick<FastifyRequest, 'ip' | 'ips' | 'headers'>, open: number): void {
-    if (!this.#watching) return
+  examine(request: Pick<FastifyRequest, 'ip' | 'ips' | 'headers'>, open: number): void {
+    if (!this.#isActive) return
     const address = addressOf(request)
     if (address === null) return
     this.#address ??= address
     // Only with `trustProxy` does Fastify know several addresses of a request.
     if (request.ips !== undefined || address !== this.#address || !isPrivate(address)) {
-      this.#watching = false
+      this.#isActive = false
       return
     }
     if (open < manyConnections && !this.#isSecondForwarded(request.headers)) return
-    this.#watching = false
+    this.#isActive = false
     this.#warn(
       `All clients seem to come from ${address}, a private address: probably a proxy's. Limits by address count all of its visitors without an account as one client. ` +
         `If there is a proxy, tell Fastify about it: Fastify({ trustProxy: '${address}' }).`,

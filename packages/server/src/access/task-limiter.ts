@@ -1,5 +1,5 @@
 /** Lets at most this many tasks run at once; the others wait in order. */
-export class Turns {
+export class TaskLimiter {
   readonly #max: number
   readonly #waiting: (() => void)[] = []
   #running = 0
