@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import { CrossfadeError, stages } from '@crossfade/protocol'
 import {
   anyFunction,
@@ -29,6 +30,11 @@ const percent: Check = (value) =>
 
 const rollout = record({ stage: oneOf(stages), percent, rest: oneOf(stages) }, "{ stage: 'push', percent: 5 }")
 
+const networkAddress: Check = (value) =>
+  typeof value === 'string' && isIP(value) !== 0
+    ? null
+    : `must be a network address such as "10.0.0.7", got ${shown(value)}.`
+
 const time = number({ from: 'above 0', unit: 'ms' })
 const timeOrNone = number({ from: '0', unit: 'ms' })
 
@@ -42,7 +48,7 @@ const checks: Checks<CrossfadeOptions> = {
   rollout: mapOf(rollout, "{ 'order-page': { stage: 'push' } }"),
   allowedOrigins: listOf(origin, "['https://app.example.com']"),
   service: record(
-    { headers: mapOf(text, "{ authorization: 'Bearer …' }"), ip: text },
+    { headers: mapOf(text, "{ authorization: 'Bearer …' }"), ip: networkAddress },
     "{ headers: { authorization: '…' } }",
   ),
   limits: (value) => (typeof value === 'object' && value !== null ? null : `must be an object, got ${shown(value)}.`),

@@ -295,6 +295,11 @@ describe('an option of the plugin with a mistake is refused at start', () => {
     ['a percentage over 100', { rollout: { board: { stage: 'push', percent: 200 } } }, /percent.*got 200/],
     ['a time that is a text', { grantMs: '30s' }, /grantMs must be a number of ms/],
     ['no time', { loadTimeoutMs: 0 }, /loadTimeoutMs must be a number of ms, above 0/],
+    [
+      'a network address that is none',
+      { service: { ip: 'backend' } },
+      /service.*ip must be a network address.*"backend"/,
+    ],
     ['headers that are no texts', { service: { headers: { authorization: undefined } } }, /service.*authorization/],
     ['a misspelt limit', { limits: { heartbeatMS: 5 } }, /"heartbeatMS" is not a limit. Did you mean "heartbeatMs"\?/],
     ['a switch that is a text', { diagnostics: 'yes' }, /diagnostics must be true or false/],
