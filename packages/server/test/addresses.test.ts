@@ -16,7 +16,7 @@ const limits = { maxConnectionsPerAddress: 3, maxConnectionsPerPrincipal: 2, mes
 let app: FastifyInstance
 afterEach(() => app.close())
 
-/** A small product, its log, and how to poll it from an address of one's own choice. */
+/** A small product, its log, and a way to poll it from any address. */
 async function open(
   options: FastifyServerOptions = {},
   own: CrossfadeOptions = {},
@@ -64,7 +64,7 @@ describe('limits by address', () => {
     for (const socket of [...anonymous, ...known]) socket.close()
   })
 
-  it('are bounded before hello too, and given back when hello says who it is (D8)', async () => {
+  it('are bounded before hello too, and released when hello says who the client is (D8)', async () => {
     await open()
     const origin = await app.listen({ host: '127.0.0.1', port: 0 })
     const silent = await Promise.all([1, 2, 3].map(() => Socket.open(origin)))
@@ -114,14 +114,14 @@ describe('limits by address', () => {
     rate.close()
   })
 
-  it('take a proxy’s word for an address only where it is one', () => {
+  it('take an address from a proxy only where it is a valid one', () => {
     expect(addressOf({ ip: '::ffff:10.1.2.3' })).toBe('10.1.2.3')
     expect(addressOf({ ip: '203.0.113.7:4711' })).toBe('203.0.113.7')
     for (const ip of ['', 'unknown', '_hidden', undefined as unknown as string]) expect(addressOf({ ip })).toBeNull()
   })
 })
 
-describe('a proxy that Fastify does not know of', () => {
+describe('a proxy that Fastify does not know about', () => {
   it.each([
     ['10.0.0.7', true],
     ['172.31.0.1', true],
@@ -136,7 +136,7 @@ describe('a proxy that Fastify does not know of', () => {
     ['2001:db8::1', false],
   ])('%s is private: %s', (address, expected) => expect(isPrivate(address)).toBe(expected))
 
-  it('is told of once, when a second client is forwarded from its address (F30)', async () => {
+  it('is reported once, when a second client is forwarded from its address (F30)', async () => {
     const { warnings } = await open()
     await poll('10.0.0.7', { 'x-forwarded-for': '198.51.100.1' })
     await poll('10.0.0.7', { 'x-forwarded-for': '198.51.100.1' })
@@ -146,7 +146,7 @@ describe('a proxy that Fastify does not know of', () => {
     expect(warnings()).toEqual([expect.stringContaining('10.0.0.7')])
   })
 
-  it('is told of when it says nothing of its clients but has very many connections (F30)', async () => {
+  it('is reported when it says nothing about its clients but has very many connections (F30)', async () => {
     const { warnings } = await open({}, { limits: {} })
     const cursor = await poll('192.168.0.1')
     const held = Array.from({ length: 60 }, () => poll('192.168.0.1', {}, cursor))
@@ -156,7 +156,7 @@ describe('a proxy that Fastify does not know of', () => {
     await Promise.all(held)
   })
 
-  it('is none where trustProxy is set, where clients have addresses of their own, or where there is one client', async () => {
+  it('is not assumed where trustProxy is set, where clients have their own addresses, or where there is one client', async () => {
     for (const [options, addresses] of [
       [{ trustProxy: true }, ['10.0.0.7', '10.0.0.7']],
       [{}, ['203.0.113.7', '203.0.113.7']],

@@ -7,7 +7,7 @@ import { Socket } from './socket.ts'
 
 let app: FastifyInstance
 let origin: string
-/** Runs of `/things/:id`, and how many there were at once. */
+/** Runs of `/things/:id`, and how many ran at the same time. */
 let runs: { total: number; now: number; most: number }
 let authenticated: number
 /** How long a run takes, and what it waits for besides. */
@@ -65,7 +65,7 @@ const limits = { messagesPerSecond: 1, messageBurst: burst }
 
 describe('work that a client causes (D8)', () => {
   it.each(['none', 'some'])(
-    'is bounded by its rate for each topic that has to be looked up, and at once in each request: there are %s',
+    'is bounded by its rate for each topic that has to be looked up, and in parallel in each request: there are %s',
     async (what) => {
       await open({ limits })
       const polls = await Promise.all([1, 2, 3].map((n) => poll(from('203.0.113.1'), names(`${what}${n}-`, 256))))
@@ -91,7 +91,7 @@ describe('work that a client causes (D8)', () => {
     expect(runs.total).toBe(40)
   })
 
-  it('runs no endpoint for a client that has left, or topics that it has given up', async () => {
+  it('runs no endpoint for a client that has left, or for topics that it has unsubscribed from', async () => {
     await open()
     let finish = (): void => {}
     gate = new Promise((resolve) => (finish = () => resolve()))
@@ -112,7 +112,7 @@ describe('work that a client causes (D8)', () => {
     other.close()
   })
 
-  it('by one address or account leaves the others alone, and an account has no bucket in common with an address', async () => {
+  it('by one address or account leaves the others alone, and an account shares no bucket with an address', async () => {
     await open({ limits })
     await poll(from('203.0.113.1'), names('a', 256))
     expect((await poll(from('203.0.113.1'), ['things/x'])).status).toBe(429)
@@ -124,13 +124,13 @@ describe('work that a client causes (D8)', () => {
     await poll(from('203.0.113.9', '203.0.113.1'), names('b', 256))
     expect((await poll(from('203.0.113.9', '203.0.113.1'), ['things/z'])).status).toBe(429)
     expect((await poll(from('203.0.113.3', 'ann'), ['things/z'])).status).toBe(200)
-    // Who has an account is not held up by what nobody in particular does at the same address.
+    // A client with an account is not held up by anonymous ones at the same address.
     expect((await poll(from('203.0.113.1', 'bob'), ['things/z'])).status).toBe(200)
   })
 })
 
 describe('bad credentials (D8)', () => {
-  it('are looked at so many times for one address, and then refused as too fast', async () => {
+  it('are verified a limited number of times for one address, and then refused as too fast', async () => {
     await open({ limits })
     const answers = await Promise.all(Array.from({ length: 400 }, (_, n) => poll(from('203.0.113.1', `bad${n}`), [])))
     const statuses = answers.map(({ status }) => status)

@@ -73,7 +73,7 @@ interface Got {
   status: number
   headers: IncomingHttpHeaders
   body: Buffer
-  /** Whether the answer came to its end. */
+  /** Whether the answer ended regularly. */
   isWhole: boolean
 }
 
@@ -156,7 +156,7 @@ describe.each(Object.entries(forms))('JSON as %s', (form, handler) => {
   })
 })
 
-describe('an answer whose body cannot be known', () => {
+describe('an answer whose body cannot be read', () => {
   it.each([
     [
       'too large',
@@ -181,7 +181,7 @@ describe('an answer whose body cannot be known', () => {
     })
   })
 
-  it('because it comes in its own time goes on as it comes (R10)', async () => {
+  it('because it is slow is passed on as it comes (R10)', async () => {
     const body = new Readable({ read() {} })
     const handler: RouteHandlerMethod = (_request, reply) => asJson(reply).send(body)
     const app = Fastify({ forceCloseConnections: true })
@@ -201,7 +201,7 @@ describe('an answer whose body cannot be known', () => {
     await once(response, 'end')
   })
 
-  it('because it breaks off breaks off as before, and its source is let go of (R10)', async () => {
+  it('because it breaks off breaks off as before, and its source is released (R10)', async () => {
     const sources: Readable[] = []
     const handler: RouteHandlerMethod = (_request, reply) => {
       const source = Readable.from(

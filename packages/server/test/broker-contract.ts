@@ -11,7 +11,7 @@ export interface BrokerUnderTest {
 /** The bounds that {@link brokerContract} expects of the brokers it is given. */
 export const contractHistory = { historyCount: 5, historyBytes: 1_000, historyMs: 60_000 } as const
 
-/** Listens and keeps what it hears. */
+/** A listener that records what it is told. */
 class Ear implements BrokerListener {
   readonly entries: Entry[] = []
   readonly resets: { state: LogState; reason: string }[] = []
@@ -142,7 +142,7 @@ export function brokerContract(make: () => Promise<BrokerUnderTest> | BrokerUnde
       expect(page.entries.map((entry) => entry.hash)).toEqual(['one', 'two', 'three'].map((text) => value(text).hash))
     })
 
-    it('forget the value at a mark and move on, so that no cursor from before seems current (R8)', async () => {
+    it('forget the value on request and advance the offset, so that no earlier cursor seems current (R8)', async () => {
       const { broker } = await make()
       const log = await broker.open('v', 'value', new Ear())
       await broker.append('v', { kind: 'initial', value: value('one') })
@@ -233,13 +233,13 @@ export function brokerContract(make: () => Promise<BrokerUnderTest> | BrokerUnde
     expect([ears.b.resets, ears.v.resets]).toEqual([[], []])
     expect(datas((await broker.read('b', 0, 1_000)).entries)).toEqual([1])
     expect(await broker.read('quiet', 0, 1_000)).toMatchObject({ state: { trimmedUpTo: 2 }, entries: [] })
-    // Nobody wrote to it, and yet its cursor may be in somebody's hands.
+    // Nobody wrote to it, and yet a client may have its cursor.
     expect((await broker.read('unused', 0, 1_000)).state.trimmedUpTo).toBeGreaterThan(unused.head)
     expect(await broker.append('a', event(1, { from: from(1) }))).toBeNull()
     expect((await broker.append('a', event(2, { from: from(2) })))?.offset).toBe(head + 2)
   })
 
-  it('gives a log that it had forgotten no offset of before a loss (R4)', async () => {
+  it('gives a log that it had forgotten no offset from before a loss (R4)', async () => {
     const { broker } = await make()
     if (broker.reset === undefined) return
     const { head, epoch } = await forgotten(broker)

@@ -31,7 +31,7 @@ async function listen(...topics: string[]): Promise<void> {
   }
 }
 
-/** Everything that came until now of a topic: a marker shows that nothing more is on its way. */
+/** Everything that has come for a topic: a marker shows that nothing more is on its way. */
 async function heard(topic: string): Promise<string[]> {
   await app.crossfade.publish('markers', 'marker', null)
   for (;;) {
@@ -61,7 +61,7 @@ describe('two rules of one log topic', () => {
     expect(await heard('audit')).toEqual(['created', 'changed'])
   })
 
-  it('make none of it again when the feed repeats it (C2)', async () => {
+  it('make none of them again when the feed repeats the change (C2)', async () => {
     const first = await feed.emit('orders', { after: { id: 1 } })
     const second = await feed.emit('orders', { before: { id: 1 }, after: { id: 1 } })
     await feed.emit('orders', { after: { id: 1 } }, first)

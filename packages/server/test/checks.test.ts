@@ -14,7 +14,7 @@ async function open(options: Parameters<typeof Endpoints.open>[0] = {}): Promise
   endpoints = await (await Endpoints.open(options)).listen()
 }
 
-/** Subscribes by a cookie, as somebody whom nobody knows. */
+/** Subscribes with a cookie, as an unknown client. */
 async function visitor(cookie: string, topic: string): Promise<Socket> {
   const socket = await Socket.greet(endpoints.origin, undefined, { headers: { cookie } })
   sockets.push(socket)
@@ -23,13 +23,13 @@ async function visitor(cookie: string, topic: string): Promise<Socket> {
 }
 
 describe('a public topic', () => {
-  it('that does not change costs no run, however many cookies listen and however often they would be checked', async () => {
+  it('that does not change costs no run, however many cookies subscribe and however often they are due to be checked', async () => {
     await open({ reauthorizeMs: 50, grantMs: 30_000 })
     await (await visitor('sid=first', 'news')).next('subscribed')
     const readers = await Promise.all(Array.from({ length: 299 }, (_, n) => visitor(`sid=${n}`, 'news')))
     await Promise.all(readers.map((reader) => reader.next('subscribed')))
     const witness = await endpoints.socket('ann', 'talk')
-    // Ann's own check is made some times meanwhile.
+    // Ann's own check runs a few times meanwhile.
     await until(() => endpoints.count('check /talk') > 6)
     expect(endpoints.runs.filter((run) => run.endsWith('/news'))).toEqual(['load /news'])
     await endpoints.change()
@@ -50,7 +50,7 @@ describe('a public topic', () => {
     await poll('sid=first')
     const before = endpoints.runs.length
     for (let round = 0; round < 3; round++) {
-      // The grant of everybody has ended.
+      // The grant for everybody has ended.
       await new Promise((resolve) => setTimeout(resolve, 50))
       const answers = await Promise.all(Array.from({ length: 50 }, (_, n) => poll(`sid=${n}`)))
       expect(answers.every((answer) => answer.payload.includes('"version":1'))).toBe(true)
@@ -59,7 +59,7 @@ describe('a public topic', () => {
     expect(endpoints.runs.length - before).toBeLessThan(75)
   })
 
-  it('is granted to nobody by what the service was shown: who has no login is refused', async () => {
+  it('is granted to nobody because the service may read it: clients without a login are refused', async () => {
     await open({ service: { headers: { authorization: 'Bearer service' } } })
     endpoints.trouble = (request, reply) =>
       request.headers.authorization === undefined ? reply.code(401).send({ error: 'login' }) : { version: 1 }
@@ -72,7 +72,7 @@ describe('a public topic', () => {
     expect(endpoints.count('check /news')).toBeGreaterThanOrEqual(2)
   })
 
-  it('looks at the own credentials of a principal that was revoked', async () => {
+  it('checks the own credentials of a principal that was revoked', async () => {
     await open()
     const [ann, bob] = [await endpoints.socket('ann', 'news'), await endpoints.socket('bob', 'news')]
     endpoints.trouble = (request, reply) =>
@@ -88,7 +88,7 @@ describe('a public topic', () => {
     expect(versionsOf(ann.messages, 'news')).toEqual([1])
   })
 
-  it('that wants a login from now on tells nothing more to those who have none, and is stale to those who have', async () => {
+  it('that requires a login from now on tells nothing more to clients without one, and is stale for the others', async () => {
     await open()
     const nobody = await visitor('sid=1', 'news')
     await nobody.next('event')
@@ -111,7 +111,7 @@ describe('a public topic', () => {
 })
 
 describe('checks of living subscriptions (R14)', () => {
-  it('are spread over the interval, and never more at once than is allowed', async () => {
+  it('are spread over the interval, and never more run in parallel than is allowed', async () => {
     const count = 400
     await open({
       reauthorizeMs: 1_000,
@@ -135,7 +135,7 @@ describe('checks of living subscriptions (R14)', () => {
     for (const { messages } of readers) expect(ofType(messages, 'unsubscribed')).toEqual([])
   }, 40_000)
 
-  it('of those who came together are not made together, in the order in which they came', async () => {
+  it('of clients that came together are not made together, in the order in which they came', async () => {
     await open({ reauthorizeMs: 2_500, maxReauthorizations: 1_000, loadTimeoutMs: 10_000 })
     const order: string[] = []
     endpoints.trouble = ({ headers }) => {
@@ -199,7 +199,7 @@ describe('checks of living subscriptions (R14)', () => {
     expect(ofType(ann.messages, 'unsubscribed')).toEqual([])
   }, 60_000)
 
-  it('that were refused leave no grant behind: who comes back is looked at', async () => {
+  it('that were refused leave no grant behind: a returning client is checked', async () => {
     await open({ reauthorizeMs: 50, grantMs: never })
     const ann = await endpoints.socket('ann', 'talk')
     endpoints.trouble = (_, reply) => reply.code(403).send({})

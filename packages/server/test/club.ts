@@ -10,25 +10,25 @@ export const users: readonly string[] = Object.keys(groups)
 export const rooms: readonly string[] = ['attic', 'cellar', 'hall']
 export const languages: readonly string[] = ['de', 'fr']
 
-/** A product whose every answer is stamped with its owner, so that a byte in the wrong place shows. */
+/** A product whose every answer is stamped with its owner, so that any byte that leaks shows. */
 export interface Club {
   readonly app: FastifyInstance
   /** Who may enter which room. */
   readonly members: Map<string, Set<string>>
-  /** Whose token is still good. */
+  /** Users whose token is still valid. */
   readonly valid: Set<string>
-  /** Changes all that belongs to an owner; those who look get another value. */
+  /** Changes everything that belongs to an owner: every reader gets a new value. */
   touch(owner: string): void
   /** Says something in a room. */
   say(room: string): Promise<void>
 }
 
-/** The mark of an owner, which appears in each of its values and nowhere else. */
+/** The stamp of an owner, which appears in each of its values and nowhere else. */
 export function stamp(owner: string): string {
   return `<<${owner}>>`
 }
 
-/** Every owner whose mark a text holds. */
+/** Every owner whose stamp a text contains. */
 export function stampsIn(text: string): Set<string> {
   return new Set([...text.matchAll(/<<([^<>]+)>>/g)].map((match) => match[1] as string))
 }
@@ -98,7 +98,7 @@ export async function openClub(options: CrossfadeOptions = {}): Promise<Club> {
     { config: { crossfade: { topic: 'team', audience: { group: (who: Principal) => String(who['group']) } } } },
     loggedIn((user) => value(groups[user] as string)),
   )
-  // Whose it is, only the credentials say; the group shares a key, and yet nobody's desk is another's.
+  // Only the credentials decide whose it is; the group shares a key, and yet nobody gets another's desk.
   app.get(
     '/desk',
     {
@@ -121,7 +121,7 @@ export async function openClub(options: CrossfadeOptions = {}): Promise<Club> {
     { config: { crossfade: { topic: 'greeting', audience: 'public', vary: ['Accept-Language'] } } },
     (request) => Promise.resolve(value(`language ${request.headers['accept-language'] ?? 'none'}`)),
   )
-  // Says that it is public, and is not: the answer is the caller's own.
+  // Declared public, but is not: the answer is the caller's own.
   app.get('/careless', { config: { crossfade: { topic: 'careless', audience: 'public' } } }, async (request, reply) =>
     reply.header('cache-control', 'private').send(value(caller(request) ?? 'everybody')),
   )

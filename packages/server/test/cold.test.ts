@@ -11,14 +11,14 @@ async function untilCold(): Promise<void> {
   await expect.poll(async () => (await shop.app.inject('/crossfade/health')).json()).toMatchObject({ topics: 0 })
 }
 
-/** Reads the endpoint as a client does: the answer's place and hash. */
+/** Reads the endpoint as a client does: the answer's cursor and hash. */
 async function read(url: string): Promise<{ cursor: string; hash: string }> {
   const header = parseHeader(String((await shop.app.inject(url)).headers['crossfade']))
   return { cursor: header?.cursor ?? '', hash: header?.hash ?? '' }
 }
 
 describe('a topic that nobody uses', () => {
-  it('is forgotten, and a cursor from before is not recovered (R8)', async () => {
+  it('is forgotten, and an earlier cursor is not recovered (R8)', async () => {
     shop = await openShop({ warmMs: 20 })
     const before = await read('/api/orders/1')
     await untilCold()
@@ -28,7 +28,7 @@ describe('a topic that nobody uses', () => {
     expect(ofType(answer.messages, 'event')).toMatchObject([{ event: 'snapshot', data: { id: 1, version: 2 } }])
   })
 
-  it('makes room for others when there are too many, and who is listened to stays (D8)', async () => {
+  it('makes room for others when there are too many, and topics with subscribers stay (D8)', async () => {
     shop = await openShop({ limits: { maxWarmTopics: 10 } })
     for (let id = 2; id <= 100; id++) shop.orders.set(id, { id, version: 1 })
     const origin = await shop.listen()
@@ -45,7 +45,7 @@ describe('a topic that nobody uses', () => {
     expect(ofType(answer.messages, 'subscribed')).toEqual([])
   })
 
-  it('takes a cursor of another topic that went cold further along for what it is not (R4)', async () => {
+  it('does not take the cursor of another topic, which went cold at a later offset, for its own (R4)', async () => {
     shop = await openShop({ warmMs: 20 })
     shop.orders.set(2, { id: 2, version: 1 })
     const early = await read('/api/orders/2')
@@ -81,7 +81,7 @@ describe('a topic that nobody uses', () => {
     expect(answer.topics['ticks/a']?.cursor.slice(-1)).toBe('4')
   })
 
-  it('is read again by who comes after a change that nobody listened to, with the cursor from before or none (R8)', async () => {
+  it('is read again by a client that comes after a change without subscribers, with an earlier cursor or none (R8)', async () => {
     shop = await openShop()
     const before = await poll(shop, { 'orders/1': {} })
     const [known] = ofType(before.messages, 'event')

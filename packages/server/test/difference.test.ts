@@ -62,7 +62,7 @@ describe('the patch between two values', () => {
     )
   })
 
-  describe('of two lists of which each element is compared with each', () => {
+  describe('of two lists whose elements are all compared with each other', () => {
     const pad = 'x'.repeat(20_000)
     const numbers = (length: number, first: number): number[] => Array.from({ length }, (_, n) => first + n)
     const rows = (length: number, first: number): object[] => numbers(length, first).map((id) => ({ id }))
@@ -96,7 +96,7 @@ describe('the patch between two values', () => {
     })
   })
 
-  it('reaches nobody when it is wrong: the value does instead', () => {
+  it('is never sent when it is wrong: the value is sent instead', () => {
     const [before, after] = [
       { n: 1, m: 1, pad: 'x'.repeat(200) },
       { n: 2, m: 2, pad: 'x'.repeat(200) },

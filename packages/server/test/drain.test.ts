@@ -19,7 +19,7 @@ it('closes although a hook refused an upgrade and the client kept its socket (D7
   socket.destroy()
 })
 
-it('answers what it holds at once, so that nobody is cut off and nothing waits (R26)', async () => {
+it('answers held requests immediately, so that nobody is cut off and nothing waits (R26)', async () => {
   const app = Fastify()
   await app.register(crossfade)
   app.get('/value', { config: { crossfade: { topic: 'value', audience: 'public' } } }, () => ({ v: 1 }))
@@ -37,7 +37,7 @@ it('answers what it holds at once, so that nobody is cut off and nothing waits (
   await closed
 })
 
-it('lets a call that runs give its answer, and waits not for ever for a request that never ends (D7, D8, R34)', async () => {
+it('lets a running call give its answer, and does not wait without end for a request that never ends (D7, D8, R34)', async () => {
   const app = Fastify()
   await app.register(crossfade)
   let answer: (value: string) => void = () => {}
@@ -63,7 +63,7 @@ it('lets a call that runs give its answer, and waits not for ever for a request 
   await began
   const closed = app.close()
   const gone = once(endless, 'close')
-  // The server has stopped to listen for others by then.
+  // The server no longer listens for others by then.
   await expect.poll(() => fetch(`${origin}/crossfade/probe`).then(({ status }) => status)).toBe(503)
   answer('done')
   expect(await (await call).json()).toEqual({ result: 'done' })

@@ -26,7 +26,7 @@ describe('a wrapped endpoint', () => {
     })
   })
 
-  it('answers HEAD with the headers of GET, at once (R10)', async () => {
+  it('answers HEAD with the headers of GET, without holding it (R10)', async () => {
     shop = await openShop()
     const get = await shop.app.inject('/api/orders/1')
     const head = await shop.app.inject({ method: 'HEAD', url: '/api/orders/1', headers: { prefer: 'wait=20' } })
@@ -78,7 +78,7 @@ describe('a wrapped endpoint', () => {
     expect(nobody.headers['crossfade']).toBeUndefined()
   })
 
-  it('says by a tag whose an answer is that is not public, and hello says the same (R10)', async () => {
+  it('tags an answer that is not public with its owner, and hello has the same tag (R10)', async () => {
     shop = await openShop()
     const origin = await shop.listen()
     const tagOf = async (url: string, headers: Record<string, string>): Promise<string | undefined> =>
@@ -133,7 +133,7 @@ describe('a wrapped endpoint', () => {
     expect(response.headers['cache-control']).toBe('no-store')
   })
 
-  it('answers a held request at once without a tag or with another, and 304 at the bound (R12)', async () => {
+  it('answers a held request immediately without a tag or with another, and 304 at the time limit (R12)', async () => {
     shop = await openShop({ limits: { maxHoldMs: 50 } })
     const first = await shop.app.inject({ url: '/api/orders/1', headers: { prefer: 'wait=20' } })
     expect(first.statusCode).toBe(200)

@@ -12,7 +12,7 @@ import { Stream } from './stream.ts'
 
 export type Handler = (request: FastifyRequest, reply: FastifyReply) => unknown
 
-/** Long enough for nothing to happen by itself. */
+/** So long that nothing happens by itself. */
 export const never = 1_000_000
 
 /** One endpoint of each kind – `mine` is a principal's value, `news` a public one, `talk` a log – whose answer a test changes as it goes. */
@@ -20,7 +20,7 @@ export class Endpoints {
   readonly app: FastifyInstance
   origin = ''
   version = 1
-  /** What all endpoints answer in place of their value. */
+  /** What all endpoints answer instead of their value. */
   trouble: Handler | null = null
   /** The runs of the server and the requests of clients, in the order in which their handlers began: `check /talk`. */
   readonly runs: string[] = []
@@ -104,7 +104,7 @@ export class Endpoints {
     return (await this.app.inject('/crossfade/health')).json<{ connections: number }>().connections
   }
 
-  /** How many handlers began that this text names, such as `check` or `load /mine`. */
+  /** How many of the handlers that began match this text, such as `check` or `load /mine`. */
   count(what: string): number {
     return this.runs.filter((run) => run.startsWith(what)).length
   }

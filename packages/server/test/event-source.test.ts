@@ -35,7 +35,7 @@ function retries({ events, messages }: Stream): [type: string, ms: number][] {
 
 describe("a browser's own EventSource", () => {
   it.each([talk, '/api/rooms/a/messages'])(
-    'that is cut while its topic is quiet loses nothing: %s (R13)',
+    'that is cut off while its topic is quiet loses nothing: %s (R13)',
     async (path) => {
       const { source, seen } = eventSource(path)
       await expect.poll(() => ofType(seen, 'subscribed').length).toBe(1)
@@ -47,7 +47,7 @@ describe("a browser's own EventSource", () => {
     },
   )
 
-  it('is told ahead and before each close when to come again, each at a time of its own (R13, F19)', async () => {
+  it('is told in advance and before each close when to come back, each at its own time (R13, F19)', async () => {
     const streams = await Promise.all(
       Array.from({ length: 8 }, () => Stream.open(`${origin}/crossfade/sse?topic=orders/1`)),
     )

@@ -11,7 +11,7 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-/** Credentials that live for so long, and what happened to their connection. */
+/** Credentials that live for this long, and what happened to their connection. */
 function expiring(lifeMs: number, graceMs: number): { happened: string[]; cancel: () => void } {
   const happened: string[] = []
   const identity = identityOf({ id: 'ann', expiresAt: Date.now() + lifeMs }, {}, [], null)

@@ -27,7 +27,7 @@ const headerOf = async ({ app }: Shop): Promise<ReturnType<typeof parseHeader>> 
   parseHeader(String((await app.inject('/api/orders/1')).headers['crossfade']))
 
 describe('an application whose feed cannot start (D17)', () => {
-  it('starts, and holds every stage at off: in the header, to who comes, and in refusals (R62)', async () => {
+  it('starts, and suspends every stage: in the header, for new clients, and in refusals (R62)', async () => {
     const product = await open(new StateFeed(down))
     const answer = await product.app.inject('/api/orders/1')
     expect(answer.json()).toEqual({ id: 1, version: 1 })
@@ -37,7 +37,7 @@ describe('an application whose feed cannot start (D17)', () => {
     expect(ofType(messages, 'error')).toMatchObject([{ topic: 'orders/1', code: 'overloaded' }])
   })
 
-  it('answers a request to hold at once, as the handler does', async () => {
+  it('answers a request with Prefer: wait immediately, as the handler does', async () => {
     const product = await open(new StateFeed(down))
     const { etag } = (await product.app.inject('/api/orders/1')).headers
     const held = await product.app.inject({
@@ -48,7 +48,7 @@ describe('an application whose feed cannot start (D17)', () => {
     expect(held.headers['preference-applied']).toBeUndefined()
   })
 
-  it('pushes by itself when the feed follows its source, and tells connections as any change of a rollout', async () => {
+  it('pushes by itself once the feed follows its source, and tells connections as with any change of a rollout', async () => {
     const feed = new StateFeed(down)
     const product = await open(feed)
     const socket = await Socket.greet(await product.listen())
@@ -89,7 +89,7 @@ describe('an application whose feed cannot start (D17)', () => {
     await app.close()
   })
 
-  it('starts while the source hangs, says nothing of push, and ends at once', async () => {
+  it('starts while the source hangs, says nothing about push, and ends immediately', async () => {
     const feed = new StateFeed('hang')
     const app = Fastify({ pluginTimeout: 2_000 })
     await app.register(crossfade, { feed, rollout })
@@ -136,7 +136,7 @@ describe("an application with feedFailure: 'throw'", () => {
   })
 })
 
-describe('a process that stands by for another (D18, R62)', () => {
+describe('a process on standby for another (D18, R62)', () => {
   async function standby(): Promise<{ feed: StateFeed; product: Shop }> {
     const feed = new StateFeed()
     feed.isHeld = true
@@ -154,14 +154,14 @@ describe('a process that stands by for another (D18, R62)', () => {
     expect(health.json()).toMatchObject({ ok: true, push: 'standby', feed: { state: 'standby' } })
   })
 
-  it('tells no stages, refuses joins, and sends the client away to come back soon', async () => {
+  it('announces no stages, refuses joins, and tells clients to come back soon', async () => {
     const { product } = await standby()
     const origin = await product.listen()
     const socket = await Socket.open(origin)
     socket.send({ type: 'hello', protocol: 1, stagesSince: 0 }, { type: 'ping', n: 1 })
     await socket.next('heartbeat')
     expect(ofType(socket.messages, 'stage')).toEqual([])
-    // Whoever does not ask for a topic may stay, for calls.
+    // A client that does not ask for a topic may stay, for calls.
     socket.send({ type: 'subscribe', id: 'a', topic: 'orders/1' }, { type: 'subscribe', id: 'b', topic: 'ticks/x' })
     expect([await socket.next('error'), await socket.next('error')]).toMatchObject([
       { code: 'overloaded', id: 'a', retry: 1_000 },
@@ -182,7 +182,7 @@ describe('a process that stands by for another (D18, R62)', () => {
     expect(ofType((await poll(product, { 'orders/1': {} }, { wait: 20_000 })).messages, 'error')).toHaveLength(1)
   })
 
-  it('tells that nobody hears what is published there, once (D18)', async () => {
+  it('warns once that nobody hears what is published there (D18)', async () => {
     const feed = new StateFeed()
     feed.isHeld = true
     const lines: string[] = []
@@ -197,7 +197,7 @@ describe('a process that stands by for another (D18, R62)', () => {
     await app.close()
   })
 
-  it('pushes when it has taken over, and its rollouts are news', async () => {
+  it('pushes when it has taken over, and its rollouts have new versions', async () => {
     const { feed, product } = await standby()
     const bootedAt = product.app.crossfade.rollout.get('order-page').version
     feed.become('streaming')
@@ -209,7 +209,7 @@ describe('a process that stands by for another (D18, R62)', () => {
 })
 
 describe('a server that closes', () => {
-  it('stops the feed while its clients leave, so that another process takes over, and says nothing of stages (D18)', async () => {
+  it('stops the feed while its clients leave, so that another process takes over, and announces no stages (D18)', async () => {
     const feed = new StateFeed()
     const calls: string[] = []
     shop = await openShop({ feed, rollout }, (app) =>
@@ -220,7 +220,7 @@ describe('a server that closes', () => {
     await socket.next('subscribed')
     const stop = feed.stop.bind(feed)
     feed.stop = async () => {
-      // What is under way still reaches its topics.
+      // Changes that are under way still reach their topics.
       await feed.emit('orders', { after: { id: 1, version: 2 } })
       await stop()
     }

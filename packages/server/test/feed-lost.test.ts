@@ -27,7 +27,7 @@ describe('a feed that loses its source', () => {
     return { feed, gate, states, lifecycle }
   }
 
-  it('is no news when it is back soon', async () => {
+  it('is not announced when it is back soon', async () => {
     const { feed, states } = await started()
     feed.become('reconnecting')
     vi.advanceTimersByTime(2_900)
@@ -55,7 +55,7 @@ describe('a feed that loses its source', () => {
     feed.become('reconnecting')
     vi.advanceTimersByTime(60_000)
     expect(states).toEqual(['open', 'standby'])
-    // Who runs it is told all the same.
+    // The operator is told all the same.
     expect(lifecycle.isWell).toBe(false)
     feed.become('standby')
     expect(lifecycle.isWell).toBe(true)
@@ -68,7 +68,7 @@ describe('a feed that loses its source', () => {
   })
 })
 
-describe('clients of a process that can push no more (R62)', () => {
+describe('clients of a process that can no longer push (R62)', () => {
   let shop: Shop
   let feed: StateFeed
   beforeEach(async () => {
@@ -84,9 +84,9 @@ describe('clients of a process that can push no more (R62)', () => {
     return socket
   }
 
-  it('are told that the stage is off, and no subscription stays that nothing reaches', async () => {
+  it('are told that the stage is off, and no subscription stays open without being served', async () => {
     const socket = await subscribed()
-    // As after a time without its source.
+    // As after a while without its source.
     feed.become('stopped')
     expect(await socket.next('stage')).toMatchObject({ feature: 'order-page', stage: 'off' })
     expect(await socket.next('bye')).toMatchObject({ code: 4503 })

@@ -25,7 +25,7 @@ async function refusal(socket: Socket, topic: string): Promise<string> {
 }
 
 describe('what one client was granted', () => {
-  it('is not granted to another whom the application knows by a header of its own (R52)', async () => {
+  it('is not granted to another whom the application identifies by a custom header (R52)', async () => {
     const authenticate: CrossfadeOptions['authenticate'] = ({ headers }) =>
       headers['x-api-key'] === undefined ? null : { id: String(headers['x-api-key']) }
     await open({ authenticate }, () => {
@@ -38,7 +38,7 @@ describe('what one client was granted', () => {
     expect(await refusal(bob, 'letters/ann')).toBe('forbidden')
   })
 
-  it('is not granted by an answer that a header unknown to the server may have brought (R14)', async () => {
+  it('is not granted by an answer that may depend on a header unknown to the server (R14)', async () => {
     await open({ service: { headers: { 'x-api-key': 'service' } } }, () => {
       app.get(
         '/greeting',
@@ -90,7 +90,7 @@ describe('what one client was granted', () => {
 })
 
 describe('authorize', () => {
-  it('that does not answer is no permission, and keeps no other topic from being authorized (D13)', async () => {
+  it('that gets no answer is not a permission, and keeps no other topic from being authorized (D13)', async () => {
     let hangs = false
     const options = { authenticate: () => ({ id: 'ann' }), loadTimeoutMs: 100, reauthorizeMs: 50, grantMs: 0 }
     let asked = 0
@@ -111,7 +111,7 @@ describe('authorize', () => {
     expect(await refusal(late, 'slow')).toBe('server_error')
   }, 20_000)
 
-  it('is asked again on revocation by the text of an id that the application gives as a number (D10)', async () => {
+  it('is checked again on revocation by the text of an id that the application gives as a number (D10)', async () => {
     let may = true
     const authenticate = (): Principal => ({ id: 7 as unknown as string })
     await open({ authenticate, reauthorizeMs: 1_000_000, grantMs: 1_000_000 }, () =>
@@ -161,7 +161,7 @@ describe('a topic that a group shares', () => {
     return socket
   }
 
-  it('goes on for the others when one renews into another group, who hears no more of it', async () => {
+  it('continues for the others when one renews into another group and gets nothing more of it', async () => {
     await openBoard({ authorize: true })
     const ann = await member('ann-red')
     const eve = await member('eve-red')
@@ -178,21 +178,24 @@ describe('a topic that a group shares', () => {
   it.each([
     ['after', 'ann'],
     ['before', 'bob'],
-  ])('is not refused to who may read it because another, who asked %s it, may not (R54)', async (_when, first) => {
-    await openBoard({ barred: 'bob', maxRate: 4 })
-    const ann = await member('ann-red')
-    ann.send({ type: 'unsubscribe', id: 'board' })
-    await ann.next('unsubscribed')
-    app.crossfade.invalidate('board')
-    const bob = await Socket.greet(origin, 'bob-red')
-    // Both wait for the load that the rate delays.
-    for (const socket of first === 'ann' ? [ann, bob] : [bob, ann]) {
-      subscribe(socket, 'board')
-      socket.send({ type: 'ping', n: 1 })
-      await socket.next('heartbeat')
-    }
-    await expect.poll(() => ofType(bob.messages, 'error')).toMatchObject([{ code: 'forbidden' }])
-    await expect.poll(() => ofType(ann.messages, 'event').length).toBe(2)
-    expect(ofType(ann.messages, 'error')).toEqual([])
-  })
+  ])(
+    'is not refused to a client that may read it because another, which asked %s it, may not (R54)',
+    async (_when, first) => {
+      await openBoard({ barred: 'bob', maxRate: 4 })
+      const ann = await member('ann-red')
+      ann.send({ type: 'unsubscribe', id: 'board' })
+      await ann.next('unsubscribed')
+      app.crossfade.invalidate('board')
+      const bob = await Socket.greet(origin, 'bob-red')
+      // Both wait for the load that the rate delays.
+      for (const socket of first === 'ann' ? [ann, bob] : [bob, ann]) {
+        subscribe(socket, 'board')
+        socket.send({ type: 'ping', n: 1 })
+        await socket.next('heartbeat')
+      }
+      await expect.poll(() => ofType(bob.messages, 'error')).toMatchObject([{ code: 'forbidden' }])
+      await expect.poll(() => ofType(ann.messages, 'event').length).toBe(2)
+      expect(ofType(ann.messages, 'error')).toEqual([])
+    },
+  )
 })

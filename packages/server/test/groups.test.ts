@@ -21,7 +21,7 @@ afterEach(async () => {
   await app.close()
 })
 
-/** Who asks is what the request's header says, as JSON; the answer is all of it but the id. */
+/** The principal is the request's header, as JSON; the answer is all of it but the id. */
 async function open(group: Group): Promise<void> {
   app = Fastify({ logger: log.logger, forceCloseConnections: true })
   await app.register(crossfade, {
@@ -80,7 +80,7 @@ const unusable: [string, unknown][] = [
   ['a part that is an object', 'acme-[object Object]'],
 ]
 
-describe('a group whose name is made of nothing shares nothing (D16)', () => {
+describe('a group whose name is built from a missing value shares nothing (D16)', () => {
   it.each(unusable)('%s', async (_what, name) => {
     await open(() => name as string)
     const ann = { id: 'ann', orgId: 'a' }
@@ -141,7 +141,7 @@ describe('a group whose name is made of nothing shares nothing (D16)', () => {
 })
 
 describe('a group of claims', () => {
-  it('shares among those who have them alike, and with nobody else', async () => {
+  it('shares among principals with equal claims, and with nobody else', async () => {
     await open(['orgId', 'role'])
     const admins = { orgId: 'a', role: 'admin' }
     for (const id of ['ann', 'abe']) expect(await subscribed({ id, ...admins })).toEqual(admins)
@@ -183,7 +183,7 @@ describe('a group of claims', () => {
     expect(log.of('error')[0]).toMatch(message)
   })
 
-  it('that is inherited is none, such as constructor', async () => {
+  it('ignores an inherited member, such as constructor', async () => {
     await open(['constructor'])
     expect(await subscribed({ id: 'ann' })).toBe('forbidden')
   })

@@ -18,11 +18,11 @@ const kinds: readonly Kind[] = ['poll', 'websocket', 'sse', 'hint', 'poll', 'web
 type Step =
   | { readonly do: 'change'; readonly thing: number }
   | { readonly do: 'say' }
-  /** The feed tells of the oldest changes that it has not told. */
+  /** The feed delivers the oldest changes that it has not delivered. */
   | { readonly do: 'tell'; readonly count: number }
-  /** The feed starts again a little before where it was. */
+  /** The feed restarts a little before where it was. */
   | { readonly do: 'repeat'; readonly back: number }
-  /** The feed loses what it has not told, and says so. */
+  /** The feed loses what it has not delivered, and says so. */
   | { readonly do: 'gap' }
   /** One of the handlers that are under way answers with what it read when it began. */
   | { readonly do: 'answer'; readonly which: number }
@@ -112,7 +112,7 @@ class Product {
     if (this.#underWay.length > 0) this.#underWay.splice(which % this.#underWay.length, 1)[0]?.()
   }
 
-  /** From now on handlers answer at once and the feed tells all. */
+  /** From now on handlers answer immediately and the feed delivers everything. */
   async calm(): Promise<void> {
     this.#free = true
     for (const answer of this.#underWay.splice(0)) answer()
@@ -129,7 +129,7 @@ function rule(table: string, param: string): ChangeRule {
   }
 }
 
-/** Long enough that patches pay, and different enough that a wrong one shows. */
+/** Long enough that patches are sent, and different enough that a wrong one shows. */
 function valueOf(id: number, version: number): object {
   return {
     id,
@@ -220,7 +220,7 @@ class Client {
     else this.values.get(message.topic)?.hear(message)
   }
 
-  /** Stage hint: whatever is said of a topic but "go on from your cursor" means that the endpoint is to be read. */
+  /** Stage hint: any message about a topic except "continue from your cursor" means that the endpoint must be read. */
   #readLater(message: ServerMessage & { topic?: string }): void {
     const { topic = '' } = message
     const held = this.values.get(topic)
@@ -335,7 +335,7 @@ async function perform(action: Step, product: Product, clients: readonly Client[
 }
 
 describe('whatever happens in whatever order', () => {
-  it('every client on every transport ends with what the source holds, and never goes back (R2–R8)', async () => {
+  it('every client on every transport ends with what the source has, and never goes back (R2–R8)', async () => {
     await fc.assert(fc.asyncProperty(fc.array(step, { minLength: 20, maxLength: 80 }), run), {
       numRuns: 40,
       seed: 20260720,

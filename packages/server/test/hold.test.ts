@@ -17,7 +17,7 @@ const rule: ChangeRule = {
   params: () => ({}),
 }
 
-/** Holds are short here: what is answered 304 without a run of the handler was held to their end. */
+/** Requests are held only briefly here: a 304 without a run of the handler was held to the end. */
 async function open(
   options: Partial<RouteOptions>,
   handler: (reply: FastifyReply) => unknown,
@@ -101,7 +101,7 @@ describe('a long poll of an endpoint (R12)', () => {
     socket.close()
   })
 
-  it('that began before a revocation gives nothing that came after it (R14, D10)', async () => {
+  it('that began before a revocation delivers nothing from after it (R14, D10)', async () => {
     let version = 1
     await open({ audience: 'principal' }, () => ({ version }), 60_000)
     const authorization = 'Bearer ann'
@@ -133,7 +133,7 @@ describe('a long poll of an endpoint (R12)', () => {
     await expectHeld('"v2"')
   })
 
-  it('is held when the last who listened left while a load was wanted', async () => {
+  it('is held when the last subscriber left while a load was pending', async () => {
     let version = 1
     let pass: () => void = () => {}
     let gate = Promise.resolve()

@@ -15,7 +15,7 @@ async function open(options: CrossfadeOptions = {}): Promise<void> {
   origin = await shop.listen()
 }
 
-/** A client that goes on being served, whatever the others do. */
+/** A client that must still be served, whatever the others do. */
 async function expectServed(socket: Socket): Promise<void> {
   await shop.app.crossfade.publish('ticks/served', 'tick', 'still here')
   expect(await socket.next('event')).toMatchObject({ topic: 'ticks/served', data: 'still here' })
@@ -64,7 +64,7 @@ describe('a hostile WebSocket client (D8)', () => {
     await Socket.greet(origin, 'ann-token')
   })
 
-  it('sends frames that are no messages and is closed with their code; nobody else notices (R33)', async () => {
+  it('sends frames that are not messages and is closed with the matching code; nobody else notices (R33)', async () => {
     await open({ limits: { maxMessageBytes: 65_536 } })
     const witness = await served()
     const frames: [string | Buffer, number][] = [
@@ -122,7 +122,7 @@ describe('a hostile WebSocket client (D8)', () => {
     for (let n = 0; n < 40; n++) expect(await patient.next('heartbeat')).toMatchObject({ n })
   })
 
-  it('asks for topics that are none, and no topic comes to be (R1)', async () => {
+  it('asks for invalid topics, and no topic is created (R1)', async () => {
     await open()
     const socket = await Socket.greet(origin)
     const names: [unknown, string][] = [
@@ -151,7 +151,7 @@ describe('a hostile WebSocket client (D8)', () => {
   })
 })
 
-it("is told of another's topic what it is told of none (R52)", async () => {
+it("is told the same about another's topic as about a missing one (R52)", async () => {
   await open()
   const socket = await Socket.greet(origin, 'ann-token')
   const told: string[] = []
@@ -178,7 +178,7 @@ describe('a hostile HTTP client (D8, D9)', () => {
     expect(Object.keys(answer.topics).length).toBe(256)
   })
 
-  it('sends no JSON and is refused, whatever it calls it (R51)', async () => {
+  it('sends something other than JSON and is refused, whatever its content type (R51)', async () => {
     await open()
     let ran = 0
     shop.app.crossfade.rpc('act', {}, () => (ran += 1))
@@ -202,7 +202,7 @@ describe('a hostile HTTP client (D8, D9)', () => {
     expect(ran).toBe(0)
   })
 
-  it('poisons prototypes in bodies and names, and nothing comes of it', async () => {
+  it('tries to poison prototypes by bodies and names, without effect', async () => {
     await open()
     for (const payload of [
       '{"topics":{"__proto__":{"cursor":"x"}}}',
@@ -273,7 +273,7 @@ describe('a hostile HTTP client (D8, D9)', () => {
     await expect.poll(health).toMatchObject({ connections: 0 })
   })
 
-  it('never gets by a token in the URL (R50)', async () => {
+  it('never gets in with a token in the URL (R50)', async () => {
     await open()
     for (const query of ['token=ann-token', 'authorization=Bearer%20ann-token', 'access_token=ann-token']) {
       const socket = await Socket.open(origin, { path: `/crossfade/ws?${query}` })
@@ -309,7 +309,7 @@ describe('a hostile HTTP client (D8, D9)', () => {
     expect(await Promise.all(probes.map(({ closed }) => closed.then(({ code }) => code)))).toEqual([1000, 1000, 1000])
   })
 
-  it('takes no account of connections that came and went (D8)', async () => {
+  it('is not charged for connections that have closed (D8)', async () => {
     await open({ limits: { maxTopicsPerPrincipal: 3, maxConnectionsPerPrincipal: 3 } })
     for (let round = 0; round < 8; round++) {
       const stream = await Stream.open(`${origin}/crossfade/sse`, {

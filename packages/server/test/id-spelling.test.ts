@@ -5,7 +5,7 @@ import crossfade from '../src/index.ts'
 
 const uuid = 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'
 
-/** What the log says of requests to `/api/orders/:id`, whose id is a column of this form. */
+/** What is logged for requests to `/api/orders/:id`, whose id is a column of this form. */
 async function told(form: IdForm, ids: readonly string[], diagnostics = true): Promise<string[]> {
   const lines: string[] = []
   const app = Fastify({ logger: { level: 'warn', stream: { write: (line: string) => void lines.push(line) } } })
@@ -41,7 +41,7 @@ describe('an id that the database compares more loosely than text (C21)', () => 
     expect(await told({ kind: 'integer' }, ['042', '042', '043'])).toHaveLength(1)
   })
 
-  it('is no news where it is spelt as changes spell it, nor in production', async () => {
+  it('is not reported where it has the spelling of changes, nor in production', async () => {
     expect(await told({ kind: 'integer' }, ['42', 'latest'])).toEqual([])
     expect(await told({ kind: 'uuid' }, [uuid])).toEqual([])
     expect(await told({ kind: 'integer' }, ['042'], false)).toEqual([])

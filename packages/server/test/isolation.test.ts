@@ -5,7 +5,7 @@ import { groups, headersOf, languages, openClub, rooms, stampsIn, users, type Cl
 import { Socket } from './socket.ts'
 import { Stream } from './stream.ts'
 
-/** One login of one user, with all that ever arrived at it. */
+/** One login of one user, with everything that it ever received. */
 interface Visitor {
   readonly user: string | null
   readonly headers: Record<string, string>
@@ -185,7 +185,7 @@ class Crowd {
     socket?.send({ type: 'subscribe', id: randomUUID(), topic: this.#random.pick(topics), ...this.#position() })
   }
 
-  /** Somebody tries to go on as somebody else. */
+  /** One client tries to continue as another. */
   #renew(visitor: Visitor): void {
     visitor.sockets.at(-1)?.send({ type: 'token', token: `token-${this.#random.pick(users)}` })
   }
@@ -229,7 +229,7 @@ class Crowd {
     void club.say(this.#random.pick(rooms))
   }
 
-  /** Somebody enters a room. (Leaving is judged by the revocation tests, where the moment is exact.) */
+  /** Somebody enters a room. (Leaving is covered by the revocation tests, where the time is exact.) */
   #door(): void {
     const [room, user] = [this.#random.pick(rooms), this.#random.pick(users)]
     if (this.#random.below(3) > 0) return
@@ -300,7 +300,7 @@ describe('one principal never sees the answer of another (R14)', () => {
       }
       await crowd.begin()
       for (let step = 0; step < 250; step++) {
-        // Several at once, so that loads, joins and revocations overlap.
+        // Several concurrently, so that loads, joins and revocations overlap.
         await Promise.all(Array.from({ length: 1 + random.below(3) }, () => crowd.act()))
       }
       await crowd.settle()
@@ -319,7 +319,7 @@ describe('one principal never sees the answer of another (R14)', () => {
           expect({ seed, user: visitor.user, how, foreign }).toEqual({ seed, user: visitor.user, how, foreign: [] })
           for (const owner of stamps) seen[how.split(' ')[0] as string]?.add(owner)
         }
-        // Nothing is proven by silence: by every transport, what is the visitor's own did arrive.
+        // Silence proves nothing: the visitor's own values did arrive, by every transport.
         for (const [how, owners] of Object.entries(seen)) {
           const missing = [...allowed].filter(
             (owner) => !owners.has(owner) && owner !== 'nobody' && !owner.startsWith('room'),

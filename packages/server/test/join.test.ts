@@ -7,7 +7,7 @@ import { Socket } from './socket.ts'
 let shop: Shop
 let origin: string
 let broker: Broker
-/** Reads under way, as of a broker that is not in this process. */
+/** Reads under way, as with a broker outside this process. */
 let reads: (() => void)[]
 /** Called just before a read gives its answer. */
 let whenRead: (() => void) | null
@@ -37,7 +37,7 @@ async function finishRead(): Promise<void> {
   reads.shift()?.()
 }
 
-/** Lets every read end, also those that follow. */
+/** Lets every read finish, now and from now on. */
 function finishReads(): () => void {
   const timer = setInterval(() => {
     for (const finish of reads.splice(0)) finish()
@@ -112,7 +112,7 @@ describe('joining a topic while it changes', () => {
     stop()
   })
 
-  it('gives each event of a log once that comes during the recovery (R2, R3)', async () => {
+  it('delivers each event of a log that comes during the recovery once (R2, R3)', async () => {
     const publish = (n: number): Promise<unknown> =>
       broker.append('ticks/a', { kind: 'event', event: 'tick', data: String(n), at: 1 })
     await publish(1)
@@ -134,7 +134,7 @@ describe('joining a topic while it changes', () => {
     stop()
   })
 
-  it('begins anew when the epoch changes during the recovery (R4)', async () => {
+  it('starts over when the epoch changes during the recovery (R4)', async () => {
     await shop.say('a', 'one')
     const first = await Socket.greet(origin, 'ann-token')
     first.send({ type: 'subscribe', id: 'f', topic: 'rooms/a/messages' })

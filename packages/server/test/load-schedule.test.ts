@@ -51,7 +51,7 @@ function schedule(options: Partial<LoadScheduleOptions> = {}): {
 }
 
 describe('the load schedule', () => {
-  it('runs one load at a time, and one more for all that was wanted meanwhile', async () => {
+  it('runs one load at a time, and one more for everything that was requested meanwhile', async () => {
     const { loads, schedule: plan } = schedule()
     plan.want()
     for (let n = 0; n < 10; n++) plan.want()
@@ -95,7 +95,7 @@ describe('the load schedule', () => {
     expect(loads.started.length).toBe(2)
   })
 
-  it('leaves alone for as long as a failure asks for, also for newcomers (D12)', async () => {
+  it('respects the Retry-After of a failure, also for new requests (D12)', async () => {
     const { loads, schedule: plan } = schedule({ retryAfterMs: () => 30_000 })
     plan.want()
     await loads.end(new Error('busy'))
@@ -108,7 +108,7 @@ describe('the load schedule', () => {
     expect(plan.settled).toBe(true)
   })
 
-  it('lets nobody wait who asked while a load ran that is to be left alone (D12)', async () => {
+  it('does not keep requests waiting that came while a load ran which then failed with Retry-After (D12)', async () => {
     const { loads, schedule: plan } = schedule({ retryAfterMs: () => 600_000 })
     plan.want()
     const asked = plan.next().catch((error: Error) => error.message)
@@ -135,7 +135,7 @@ describe('the load schedule', () => {
     expect(loads.started.length).toBe(9)
   })
 
-  it('does not retry for nobody, and loads what was missed when somebody comes', async () => {
+  it('does not retry without subscribers, and loads what was missed when one comes', async () => {
     const { loads, schedule: plan, use } = schedule()
     plan.want()
     use.needed = false
@@ -161,7 +161,7 @@ describe('the load schedule', () => {
     await expect(second).resolves.toBeUndefined()
   })
 
-  it('does not let a newcomer wait for the backoff of earlier failures (D12)', async () => {
+  it('does not let a new request wait for the backoff of earlier failures (D12)', async () => {
     vi.spyOn(Math, 'random').mockReturnValue(1)
     const { loads, schedule: plan } = schedule()
     plan.want()
@@ -174,7 +174,7 @@ describe('the load schedule', () => {
     await expect(next).resolves.toBeUndefined()
   })
 
-  it('keeps the interval for a newcomer, too', async () => {
+  it('keeps the interval for a new request, too', async () => {
     const { loads, schedule: plan } = schedule({ minIntervalMs: 100 })
     plan.want()
     await loads.end()
@@ -185,7 +185,7 @@ describe('the load schedule', () => {
     expect(loads.started.length).toBe(2)
   })
 
-  it('refreshes while somebody listens, and knows when the value is overdue', async () => {
+  it('refreshes while there are subscribers, and knows when the value is overdue', async () => {
     const { loads, schedule: plan } = schedule({ refreshMs: 1_000 })
     plan.want()
     await loads.end()
@@ -199,7 +199,7 @@ describe('the load schedule', () => {
     expect({ started: loads.started.length, overdue: plan.overdue }).toEqual({ started: 2, overdue: true })
   })
 
-  it('releases those who wait when it stops, and runs nothing any more', async () => {
+  it('releases everybody who waits when it stops, and runs nothing more', async () => {
     const { loads, schedule: plan } = schedule({ minIntervalMs: 1_000 })
     plan.want()
     await loads.end()

@@ -95,7 +95,7 @@ describe('a loader in trouble (D12)', () => {
     },
   )
 
-  it("that hangs is given up, another follows, and its late answer is nobody's", async () => {
+  it('that hangs is given up, another follows, and its late answer is ignored', async () => {
     await open()
     handler = () => ({ v: 1 })
     const socket = await subscriber()
@@ -113,7 +113,7 @@ describe('a loader in trouble (D12)', () => {
     expect(ofType(socket.messages, 'event').length).toBe(2)
   })
 
-  it('that says 404 ends the topic, and nobody gets its last value any more', async () => {
+  it('that answers 404 ends the topic, and its last value is no longer served', async () => {
     await open({ grantMs: 1_000_000 })
     handler = () => ({ v: 1 })
     const socket = await subscriber()
@@ -141,7 +141,7 @@ describe('a loader in trouble (D12)', () => {
 })
 
 describe('a run of the endpoint', () => {
-  it('does not come from this machine, so that what is only local stays local (R14)', async () => {
+  it('does not come from this machine, so that local-only answers stay local (R14)', async () => {
     await open()
     handler = (request, reply) =>
       request.ip === '127.0.0.1' ? { v: 1 } : reply.code(403).send({ error: 'local only' })
@@ -178,7 +178,7 @@ describe('a value topic and its source', () => {
     await expect.poll(() => newest(socket)).toBe(3)
   })
 
-  it('stores nothing that was read before the feed lost changes, also when nobody listens (C4)', async () => {
+  it('stores nothing that was read before the feed lost changes, even without subscribers (C4)', async () => {
     let version = 1
     let pass: () => void = () => {}
     let gate = Promise.resolve()
@@ -251,7 +251,7 @@ describe('a value topic and its source', () => {
     handler = () => ({ v: 1 })
     const plain = await app.inject('/things/1')
     const cursor = /cursor="([^"]+)"/.exec(String(plain.headers['crossfade']))?.[1]
-    // The change is committed, and the feed has not told it yet.
+    // The change is committed, and the feed has not delivered it yet.
     handler = () => ({ v: 2 })
     const socket = await Socket.greet(origin)
     socket.send({ type: 'subscribe', id: 'x', topic: 'things/1', cursor })

@@ -64,12 +64,12 @@ async function heard(): Promise<Record<string, unknown[]>> {
 
 const end = { end: true }
 
-describe('a row of which a rule cannot make an event', () => {
+describe('a row from which a rule cannot make an event', () => {
   it.each<[string, (row: Row) => unknown, unknown]>([
     ['data throws', (row) => `> ${row['text'] as string}`, unsent],
     ['data is a bigint', (row) => ({ id: row['text'] }), 1n],
     ['data is too large (§8)', (row) => row['text'], 'x'.repeat(1_048_577)],
-    ['data is what was not sent', (row) => row['text'], unsent],
+    ['data is a value that was not sent', (row) => row['text'], unsent],
   ])('is a loss of its topic, and everything else goes on (R4): %s', async (_name, data, text) => {
     await openRooms({ data })
     await feed.emit([said('a', text), said('b', 'hi'), change('insert', { id: 1 }, 'orders')])
@@ -81,7 +81,7 @@ describe('a row of which a rule cannot make an event', () => {
     })
   })
 
-  it('is told to who runs the server, once for the rule and transaction', async () => {
+  it('is reported to the operator, once for the rule and transaction', async () => {
     await openRooms({ data: (row) => ({ id: row['text'] }) })
     await feed.emit([said('a', 1n), said('a', 2n), said('b', 3n)])
     await heard()
@@ -89,13 +89,13 @@ describe('a row of which a rule cannot make an event', () => {
     expect(logged[0]?.err.message).toMatch(/"rooms\/:room".* public\.messages .*BigInt.*read .* again.*data/)
   })
 
-  it('makes no cursor from before recoverable, and one from after it is (R3, R4)', async () => {
+  it('makes earlier cursors unrecoverable, and later ones are recoverable (R3, R4)', async () => {
     await openRooms({ data: (row) => ({ id: row['text'] }) })
     await feed.emit([said('a', 'one')])
     const { cursor } = await socket.next('event')
     await feed.emit([said('a', 1n)])
     const reset = await socket.next('reset')
-    // All read their lists again, each at a time of its own (F19).
+    // All read their lists again, each at its own time (F19).
     expect(reset.wait).toBe(spreadOf(1))
     await feed.emit([said('a', 'two')])
     const late = await Socket.greet(socket.raw.url.replace('/crossfade/ws', ''))
@@ -116,7 +116,7 @@ describe('a row of which a rule cannot make an event', () => {
     expect(logged.map(({ err }) => err.message)).toEqual([expect.stringContaining('null')])
   })
 
-  it('is such a loss, too, when its columns were not sent, which is told with what mends it (R4)', async () => {
+  it('is such a loss, too, when its columns were not sent, which is reported with the remedy (R4)', async () => {
     await openRooms({ params: () => 'all', data: (row) => row['text'] })
     await feed.emit([change('delete', {})])
     expect(await heard()).toEqual({ 'rooms/a': ['reset'], 'rooms/b': ['reset'], orders: [end] })
@@ -134,7 +134,7 @@ it('a table that is emptied is a loss of the logs of its rows, as no event tells
   expect(logged).toEqual([])
 })
 
-it('a row of which a rule cannot say the topic loads all values of the route again', async () => {
+it('a row whose topic a rule cannot determine loads all values of the route again', async () => {
   let version = 1
   const params = (row: Row): { room: string } => ({ room: (row['room'] as string).toUpperCase().toLowerCase() })
   app.get(
@@ -162,7 +162,7 @@ describe('a list that is rewritten', () => {
     await listen('rooms/a', 'rooms/b', 'rooms/c', 'orders')
   })
 
-  it('is read again by those who have it, once for a transaction, and by who had it before (R4)', async () => {
+  it('is read again by its subscribers, once for a transaction, and by clients that had it before (R4)', async () => {
     await feed.emit([
       said('a', 'one'),
       change('delete', { room: 'a' }),

@@ -41,39 +41,43 @@ describe('a config.crossfade block with a mistake is refused at start, naming th
     ['both topic and log', { ...value, ...log }, /both topic and log/],
     ['a key of a log on a value', { ...value, event: 'made' }, /event is for a log topic/],
     ['a page of a value', { ...value, paging: ['limit'] }, /"limit", but each page is a separate value/],
-    ['a topic that is no text', { topic: 7 }, /topic must be a non-empty string, got 7/],
-    ['a topic that is no pattern', { topic: '/orders/:id' }, /"\/orders\/:id" is not a topic pattern/],
+    ['a topic that is not a string', { topic: 7 }, /topic must be a non-empty string, got 7/],
+    ['a topic that is not a pattern', { topic: '/orders/:id' }, /"\/orders\/:id" is not a topic pattern/],
     ['a rule without a list', { ...value, on: rule('orders') }, /on must be an array/],
     ['a table in place of a rule', { ...value, on: [orders] }, /element 0 is not a rule.*changes\(orders/],
     ['a function in place of a rule', { ...value, on: [changes] }, /element 0 is not a rule, but the function changes/],
     ['a rule of unknown operations', { ...value, on: [rule('orders', { ops: ['upsert' as 'insert'] })] }, /has ops/],
-    ['params that are no function', { ...value, params: { id: 1 } }, /params must be a function/],
+    ['params that are not a function', { ...value, params: { id: 1 } }, /params must be a function/],
     ['params that need time', { ...value, params: async () => ({}) }, /params must return its result directly/],
     ['a query without a list', { ...value, query: 'status' }, /query must be an array.*got "status"/],
     ['a query of numbers', { ...value, query: ['a', 7] }, /query.*element 1.*got 7/],
-    ['vary that is no list', { ...value, vary: 'accept-language' }, /vary must be an array/],
-    ['vary of what is no header', { ...value, vary: ['accept language'] }, /vary.*name of a request header/],
+    ['vary that is not a list', { ...value, vary: 'accept-language' }, /vary must be an array/],
+    [
+      'vary of something that is not a header',
+      { ...value, vary: ['accept language'] },
+      /vary.*name of a request header/,
+    ],
     ['an audience in another case', { ...value, audience: 'Public' }, /audience.*"Public".*Did you mean "public"\?/],
     ['an unknown audience', { ...value, audience: 'tenant' }, /audience must be "public", "principal" or/],
     ['an audience of nothing', { ...value, audience: null }, /audience.*got null/],
-    ['a group that is a text', { ...value, audience: { group: 'orgId' } }, /Did you mean \["orgId"\]\?/],
+    ['a group that is a string', { ...value, audience: { group: 'orgId' } }, /Did you mean \["orgId"\]\?/],
     ['a group of no claims', { ...value, audience: { group: [] } }, /got an empty array/],
     ['a group of no names', { ...value, audience: { group: ['orgId', 7] } }, /element 1/],
     ['a group that needs time', { ...value, audience: { group: async () => 'a' } }, /return its result directly/],
     ['a misspelt group', { ...value, audience: { groups: ['orgId'] } }, /must be "public", "principal" or/],
-    ['a rate of none', { ...value, maxRate: 0 }, /maxRate must be a number of loads a second, above 0, got 0/],
-    ['a rate that is a text', { ...value, maxRate: '5' }, /maxRate.*got "5"/],
-    ['a rate that is no number', { ...value, maxRate: Number.NaN }, /maxRate.*NaN/],
+    ['a rate of zero', { ...value, maxRate: 0 }, /maxRate must be a number of loads a second, above 0, got 0/],
+    ['a rate that is a string', { ...value, maxRate: '5' }, /maxRate.*got "5"/],
+    ['a rate that is not a number', { ...value, maxRate: Number.NaN }, /maxRate.*NaN/],
     ['refresh as a number', { ...value, refresh: 5000 }, /Write refresh: { every: 5000 }/],
     ['refresh of another key', { ...value, refresh: { interval: 5000 } }, /"interval" is not known/],
     ['refresh of nothing', { ...value, refresh: {} }, /refresh has no every/],
-    ['refresh at once', { ...value, refresh: { every: 0 } }, /every must be a number of ms, above 0/],
+    ['refresh every 0 ms', { ...value, refresh: { every: 0 } }, /every must be a number of ms, above 0/],
     ['refresh that no timer can wait', { ...value, refresh: { every: 2 ** 31 } }, /every must be at most 2147483647/],
     ['ignore of a name', { ...value, ignore: ['generatedAt'] }, /JSON pointer.*Did you mean "\/generatedAt"\?/],
     ['ignore of a path', { ...value, ignore: ['$.meta.at'] }, /JSON pointer.*Did you mean "\/meta\/at"\?/],
     ['ignore of everything', { ...value, ignore: [''] }, /JSON pointer/],
-    ['a feature that is no text', { ...value, feature: '' }, /feature must be a non-empty string/],
-    ['authorize that is no function', { ...value, authorize: true }, /authorize must be a function/],
+    ['a feature that is an empty string', { ...value, feature: '' }, /feature must be a non-empty string/],
+    ['authorize that is not a function', { ...value, authorize: true }, /authorize must be a function/],
   ])('%s', async (_what, block, message) => {
     const { code, message: said } = await refusal(block)
     expect(said).toMatch(message)
@@ -86,9 +90,9 @@ describe('a config.crossfade block with a mistake is refused at start, naming th
     ['a log of a query', { ...log, query: ['tag'] }, /"tag".*paging/],
     ['a log with an audience', { ...log, audience: 'principal' }, /audience is for a value topic.*authorize/],
     ['a log with a rate', { ...log, maxRate: 5 }, /maxRate is for a value topic/],
-    ['paging that is no list', { ...log, paging: 'after' }, /paging must be an array/],
+    ['paging that is not a list', { ...log, paging: 'after' }, /paging must be an array/],
     ['a misspelt key of a log', { ...log, pagination: ['after'] }, /"pagination".*"paging"/],
-    ['an event that is no text', { ...log, event: 1 }, /event must be a non-empty string/],
+    ['an event that is not a string', { ...log, event: 1 }, /event must be a non-empty string/],
   ])('%s', async (_what, block, message) => {
     expect((await refusal(block, '/rooms/:room')).message).toMatch(message)
   })
@@ -97,7 +101,7 @@ describe('a config.crossfade block with a mistake is refused at start, naming th
     expect((await refusal(block)).message).toMatch(/config.crossfade must be an object/)
   })
 
-  it('tells all mistakes of a route at once', async () => {
+  it('reports all mistakes of a route together', async () => {
     const { message } = await refusal({ topc: 'orders/:id', maxRate: 0, audience: 'all' })
     expect(message).toMatch(/neither topic nor log[^]*"topc"[^]*"topic"[^]*maxRate[^]*audience/)
   })
@@ -110,7 +114,7 @@ describe('a config.crossfade block with a mistake is refused at start, naming th
     expect((await refusal(block, url)).message).toMatch(message)
   })
 
-  it('takes a key that is undefined for one that is absent', async () => {
+  it('treats a key that is undefined as absent', async () => {
     const block = { topic: 'orders/:id', log: undefined, on: undefined, key: undefined, maxRate: undefined }
     expect((await refusal(block)).code).toBe('none')
   })
@@ -120,20 +124,20 @@ describe('a config.crossfade block with a mistake is refused at start, naming th
     ['config.Crossfade', { config: { Crossfade: log } }],
     ['config.crossFader', { config: { crossFader: value } }],
     ['crossfade', { crossfade: value }],
-  ])('refuses a block that is under %s, where nothing reads it', async (where, options) => {
+  ])('refuses a block that is under %s, where it has no effect', async (where, options) => {
     app = Fastify()
     await app.register(crossfade)
     expect(() => app.get('/orders/:id', options, answer)).toThrow(`GET /orders/:id has its topic under ${where},`)
   })
 
-  it('leaves what the application has under other names alone', async () => {
+  it('ignores what the application has under other names', async () => {
     app = Fastify()
     await app.register(crossfade)
     app.get('/a', { config: { topic: 'a', cache: { topic: 'a' }, crossfader: { on: true } } as object }, answer)
     expect((await app.inject('/a')).statusCode).toBe(200)
   })
 
-  it('refuses the block on a route that is no GET', async () => {
+  it('refuses the block on a route that is not a GET', async () => {
     app = Fastify()
     await app.register(crossfade)
     for (const method of ['POST', 'HEAD', ['GET', 'POST']] as const) {
@@ -160,7 +164,7 @@ describe('a rule that does not fit its topic is refused at start', () => {
       /public.orders gives the parameter "Id", which the topic "orders\/:id" does not have. Did you mean "id"\?/,
     ],
     [
-      'a parameter more',
+      'one parameter too many',
       { topic: 'orders/:id', on: [changes(orders, (row) => ({ id: row.id, room: row.room }))] },
       '/orders/:id',
       /gives the parameter "room"/,
@@ -185,7 +189,7 @@ describe('a rule that does not fit its topic is refused at start', () => {
     expect(code).toBe('invalid_options')
   })
 
-  it('is taken where it needs a real row, or gives fewer parameters than a value has', async () => {
+  it('is accepted where it needs a real row, or gives fewer parameters than a value has', async () => {
     const unknown = rule('orders', { params: (row) => ({ other: (row['id'] as number).toFixed() }) })
     expect((await refusal({ topic: 'orders/:id', on: [unknown, changes(orders)] })).code).toBe('none')
   })
@@ -237,7 +241,7 @@ describe('the params of a route', () => {
       /params gives "usr", which the topic ".*" does not have. Did you mean "user"\?/,
     ],
     ['give one more', ({ headers }) => ({ user: String(headers['x-user']), shop: 1 }), /params gives "shop"/],
-    ['give a text', (request) => (request.id.trim() + 'x') as never, /must give the topic's parameters as an object/],
+    ['give a string', (request) => (request.id.trim() + 'x') as never, /must give the topic's parameters as an object/],
     ['give a promise', () => Promise.resolve({ user: 'a' }) as never, /params gives a promise/],
     [
       'give another name of what the application knows',
@@ -283,9 +287,9 @@ describe('the params of a route', () => {
 describe('an option of the plugin with a mistake is refused at start', () => {
   it.each<[string, object, RegExp]>([
     ['a misspelt option', { authenicate: nobody }, /"authenicate" is not known. Did you mean "authenticate"\?/],
-    ['a function that is none', { authenticate: 'jwt' }, /authenticate must be a function, got "jwt"/],
-    ['a feed that is none', { feed: {} }, /feed must be an object with start\(\) and stop\(\)/],
-    ['a broker that is none', { broker: 'redis' }, /broker must be an object with open\(\)/],
+    ['a function that is not one', { authenticate: 'jwt' }, /authenticate must be a function, got "jwt"/],
+    ['a feed that is not one', { feed: {} }, /feed must be an object with start\(\) and stop\(\)/],
+    ['a broker that is not one', { broker: 'redis' }, /broker must be an object with open\(\)/],
     ['an origin with a path', { allowedOrigins: ['https://app.example.com/'] }, /must be an origin/],
     ['an origin without a scheme', { allowedOrigins: ['app.example.com'] }, /must be an origin/],
     ['all origins', { allowedOrigins: ['*'] }, /must be an origin/],
@@ -293,16 +297,16 @@ describe('an option of the plugin with a mistake is refused at start', () => {
     ['a misspelt rollout', { rollout: { board: { stage: 'push', percnt: 5 } } }, /"board".*"percnt".*"percent"/],
     ['an unknown stage', { rollout: { board: { stage: 'on' } } }, /"board".*stage must be one of/],
     ['a percentage over 100', { rollout: { board: { stage: 'push', percent: 200 } } }, /percent.*got 200/],
-    ['a time that is a text', { grantMs: '30s' }, /grantMs must be a number of ms/],
-    ['no time', { loadTimeoutMs: 0 }, /loadTimeoutMs must be a number of ms, above 0/],
+    ['a time that is a string', { grantMs: '30s' }, /grantMs must be a number of ms/],
+    ['a time of zero', { loadTimeoutMs: 0 }, /loadTimeoutMs must be a number of ms, above 0/],
     [
       'a network address that is none',
       { service: { ip: 'backend' } },
       /service.*ip must be a network address.*"backend"/,
     ],
-    ['headers that are no texts', { service: { headers: { authorization: undefined } } }, /service.*authorization/],
+    ['headers that are not strings', { service: { headers: { authorization: undefined } } }, /service.*authorization/],
     ['a misspelt limit', { limits: { heartbeatMS: 5 } }, /"heartbeatMS" is not a limit. Did you mean "heartbeatMs"\?/],
-    ['a switch that is a text', { diagnostics: 'yes' }, /diagnostics must be true or false/],
+    ['a switch that is a string', { diagnostics: 'yes' }, /diagnostics must be true or false/],
   ])('%s', async (_what, options, message) => {
     app = Fastify()
     app.register(crossfade, options as CrossfadeOptions)
@@ -328,7 +332,7 @@ describe('an option of the plugin with a mistake is refused at start', () => {
   })
 })
 
-describe('an audience that needs to know who asks', () => {
+describe('an audience that needs a principal', () => {
   it.each<[string, object, RegExp]>([
     ['by default', {}, /\/orders\/:id \(audience: 'principal'\)/],
     ['of one principal', { audience: 'principal' }, /authenticate: \(\{ headers }\)/],
@@ -376,7 +380,7 @@ describe('a route that the plugin cannot wrap', () => {
     await expect(app.ready()).rejects.toThrow(/GET \/orders, POST \/orders was declared/)
   })
 
-  it('because it is beside the context of the plugin is an error at ready', async () => {
+  it('because it is outside the context of the plugin is an error at ready', async () => {
     app = Fastify()
     app.register(async (scope) => {
       await scope.register(crossfade)

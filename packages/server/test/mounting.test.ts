@@ -33,7 +33,7 @@ async function follow(origin: string, path: string): Promise<{ base: string; top
 }
 
 describe('in two places', () => {
-  it('each has its own upgrades, and what is of neither stays plain (R10, D22)', async () => {
+  it('each has its own upgrades, and requests that belong to neither stay plain (R10, D22)', async () => {
     app = Fastify({ forceCloseConnections: true })
     await app.register(product, { prefix: '/a' })
     await app.register(product, { prefix: '/b' })
@@ -58,7 +58,7 @@ describe('inside a prefix', () => {
     ['/v1/', '/v1'],
     ['v1', '/v1'],
     ['/', ''],
-  ])('%s, base is the real path and all of it is there (R10)', async (prefix, path) => {
+  ])('%s, base is the real path and everything under it is there (R10)', async (prefix, path) => {
     app = Fastify({ forceCloseConnections: true })
     await app.register(product, { prefix })
     const origin = await app.listen({ host: '127.0.0.1', port: 0 })
@@ -110,7 +110,7 @@ describe('inside a prefix', () => {
     socket.close()
   })
 
-  it('of which no path can be made, it is an error at start', async () => {
+  it('from which no path can be formed, it is an error at start', async () => {
     app = Fastify()
     await expect(app.register(product, { prefix: '/:lang(^[a-z]{2}$)' })).rejects.toThrow(/prefix/)
   })
@@ -201,7 +201,7 @@ describe('an HTTP/2 server', () => {
     await closed
   })
 
-  it('that allows HTTP/1 serves WebSockets there, and plain requests that wish for h2c (R10, D22)', async () => {
+  it('that allows HTTP/1 serves WebSockets there, and plain requests that ask for h2c (R10, D22)', async () => {
     app = Fastify({ http2: true, https: { allowHTTP1: true, ...certificate } }) as unknown as FastifyInstance
     await product(app)
     const origin = await app.listen({ host: '127.0.0.1', port: 0 })
@@ -214,14 +214,14 @@ describe('an HTTP/2 server', () => {
 })
 
 describe('an HTTPS server', () => {
-  it('serves plain requests that wish for another protocol (R10, D22)', async () => {
+  it('serves plain requests that ask for another protocol (R10, D22)', async () => {
     app = Fastify({ https: certificate, forceCloseConnections: true })
     await product(app)
     expect(await plainAnswer(await app.listen({ host: '127.0.0.1', port: 0 }))).toContain('HTTP/1.1 200')
   })
 })
 
-/** The answer to a plain request over TLS that wishes for h2c. */
+/** The answer to a plain request over TLS that asks for h2c. */
 async function plainAnswer(origin: string): Promise<string> {
   const { hostname, port } = new URL(origin)
   const tls = connectTls({ host: hostname, port: Number(port), rejectUnauthorized: false, ALPNProtocols: ['http/1.1'] })

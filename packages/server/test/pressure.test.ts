@@ -8,7 +8,7 @@ import { Stream } from './stream.ts'
 
 const maxOutboxBytes = 512 * 1024
 const eventBytes = 64 * 1024
-/** More than the kernel takes for a client that does not read, on any machine. */
+/** More than any kernel buffers for a client that does not read. */
 const mostEvents = 1_000
 
 let shop: Shop
@@ -146,7 +146,7 @@ describe('a slow consumer (D6)', () => {
     for (const reader of [slow, stream]) await expect.poll(() => valueOf(reader.messages)).toMatchObject({ version })
   })
 
-  it('catches up with the newest value even if all that waited went out at once (R5)', async () => {
+  it('catches up with the newest value even if everything that waited went out together (R5)', async () => {
     await open({ limits: { maxOutboxBytes: 16_384 } })
     const socket = await Socket.greet(origin)
     const topics = [1, 2, 3, 4]
@@ -163,7 +163,7 @@ describe('a slow consumer (D6)', () => {
   })
 
   it('cannot make the server keep its own answers for ever (F17)', async () => {
-    // The close frame waits for who reads it, however long all these requests take.
+    // The close frame waits until it is read, however long all these requests take.
     await open({ limits: { messagesPerSecond: 100_000, messageBurst: 100_000, helloMs: 60_000 } })
     shop.app.crossfade.rpc('echo', {}, ({ body }) => body)
     const socket = await Socket.greet(origin)
@@ -192,7 +192,7 @@ describe('a slow consumer (D6)', () => {
     socket.raw.pause()
     socket.send(...ids(1, 90).map((id) => ({ type: 'subscribe', id: String(id), topic: `orders/${id}` })))
     await expect.poll(() => shop.runs.order).toBe(90)
-    // The loads are done; what they brought is handed over within a tick or two.
+    // The loads are done; their values are delivered within a tick or two.
     for (let tick = 0; tick < 10; tick++) await new Promise((resolve) => setImmediate(resolve))
     expect(side.writableLength).toBeLessThan(maxOutboxBytes)
     socket.raw.resume()
@@ -242,7 +242,7 @@ describe('a slow consumer (D6)', () => {
     for (const topic of topics) expect(numbers[topic]).toEqual(ids(1, 10))
   })
 
-  it('that is being closed hears nothing more, and the server lives on (F17)', async () => {
+  it('that is being closed is sent nothing more, and the server survives (F17)', async () => {
     const crashes: unknown[] = []
     const noteCrash = (error: unknown): void => void crashes.push(error)
     process.on('uncaughtException', noteCrash)
@@ -275,7 +275,7 @@ function ids(from: number, to: number): number[] {
   return Array.from({ length: to - from + 1 }, (_, n) => from + n)
 }
 
-/** The value that a client holds after these messages of one topic. */
+/** The value that a client has after these messages of one topic. */
 function valueOf(messages: readonly ServerMessage[]): unknown {
   let value: unknown
   let offset = 0

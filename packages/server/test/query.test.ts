@@ -20,12 +20,12 @@ async function topicOf(url: string): Promise<string | undefined> {
 }
 
 describe('a query parameter of the topic', () => {
-  it('that is an object makes the request no topic, so that no two of them share an answer (R10)', async () => {
+  it('that is an object keeps the request from being a topic, so that no two of them share an answer (R10)', async () => {
     await openWith((text) => ({ filter: { status: text } }))
     expect([await topicOf('/orders?open'), await topicOf('/orders?closed')]).toEqual([undefined, undefined])
   })
 
-  it('that is null makes the request no topic (R10)', async () => {
+  it('that is null keeps the request from being a topic (R10)', async () => {
     await openWith(() => ({ filter: null }))
     expect(await topicOf('/orders?filter')).toBeUndefined()
   })

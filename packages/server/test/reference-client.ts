@@ -14,7 +14,7 @@ export interface Seen {
   readonly body: unknown
 }
 
-/** What a client holds of a value topic by R7 and R8, and every breach of the contract that it noticed. */
+/** What a client has of a value topic by R7 and R8, and every breach of the contract that it noticed. */
 export class HeldValue {
   value: unknown
   hash: string | undefined
@@ -23,7 +23,7 @@ export class HeldValue {
   readonly #versionOf: (value: unknown) => number
   /** The next entry is the first one: a snapshot counts at the same offset, too (R7). */
   #isFirst = true
-  /** What it held is of no use to the server: a snapshot follows, whatever its offset (R4, R7). */
+  /** The server could not use its cursor: a snapshot follows, whatever its offset (R4, R7). */
   #isLost = true
   #version = -1
 
@@ -85,7 +85,7 @@ export class HeldValue {
   }
 }
 
-/** What a client holds of a log topic: the things by key, and every breach that it noticed. */
+/** What a client has of a log topic: the items by key, and every breach that it noticed. */
 export class HeldLog {
   readonly keys: Set<string> = new Set()
   cursor: string | undefined

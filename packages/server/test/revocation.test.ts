@@ -6,7 +6,7 @@ import { ofType } from './shop.ts'
 import { Socket } from './socket.ts'
 import { Stream } from './stream.ts'
 
-/** One token: whose it is, until when it is good, and whether the endpoints let it in. */
+/** One token: its user, how long it is valid, and whether the endpoints admit it. */
 interface Token {
   readonly user: string
   expiresAt?: number
@@ -132,7 +132,7 @@ describe('a principal that loses a right in mid-stream (D10)', () => {
     for (const { messages } of [ann, stream]) expect(JSON.stringify(messages)).not.toContain('"version":2')
   })
 
-  it('is not served by a grant from before the revocation, on a connection of its own or none (R52)', async () => {
+  it('is not served by a grant from before the revocation, with or without an open connection (R52)', async () => {
     await open()
     await pollAs('ann', { mine: {}, talk: {} })
     await app.inject({ url: '/talk', headers: as('ann') })
@@ -175,7 +175,7 @@ describe('a principal that loses a right in mid-stream (D10)', () => {
     expect(answer.messages).toMatchObject([{ type: 'error', code: 'forbidden' }])
   })
 
-  it('is found out at the next interval without a revocation (R14)', async () => {
+  it('is detected at the next interval without a revocation (R14)', async () => {
     await open({ reauthorizeMs: 50 })
     const ann = await Socket.greet(origin, 'ann')
     await join(ann, 'talk')
@@ -183,7 +183,7 @@ describe('a principal that loses a right in mid-stream (D10)', () => {
     expect(await ann.next('unsubscribed')).toMatchObject({ topic: 'talk', code: 'forbidden' })
   })
 
-  it('does not take its group with it, even where the endpoint says 404 to hide what there is (R52, R54)', async () => {
+  it('does not end the topic for its group, even where the endpoint answers 404 to hide what exists (R52, R54)', async () => {
     await open()
     const ann = await Socket.greet(origin, 'ann')
     const bob = await Socket.greet(origin, 'bob')
@@ -196,7 +196,7 @@ describe('a principal that loses a right in mid-stream (D10)', () => {
     expect(ofType(bob.messages, 'unsubscribed')).toEqual([])
   })
 
-  it('is checked at once when it goes on with a token that may see less (R52)', async () => {
+  it('is checked immediately when it continues with a token that may read less (R52)', async () => {
     await open()
     ;(tokens['ann2'] as Token).allowed = false
     const ann = await Socket.greet(origin, 'ann')
@@ -216,7 +216,7 @@ describe('a principal that loses a right in mid-stream (D10)', () => {
   })
 })
 
-describe('many at once', () => {
+describe('many clients together', () => {
   it('are let in by one run of the endpoint for the same credentials (R52)', async () => {
     await open()
     let runs = 0
@@ -240,8 +240,8 @@ describe('many at once', () => {
   })
 })
 
-describe('credentials that run out (R53)', () => {
-  it('are asked for ahead, end their connections after the grace, and not before', async () => {
+describe('credentials that expire (R53)', () => {
+  it('are requested in advance, and end their connections after the grace period, not before', async () => {
     await open({ expiryGraceMs: 300 })
     const ann = tokens['ann'] as Token
     ann.expiresAt = Date.now() + 400
@@ -261,7 +261,7 @@ describe('credentials that run out (R53)', () => {
     expect(await bob.next('event')).toMatchObject({ topic: 'talk' })
   })
 
-  it('may be renewed in the grace, although nothing can be loaded with them meanwhile', async () => {
+  it('may be renewed in the grace period, although nothing can be loaded with them meanwhile', async () => {
     await open({ expiryGraceMs: 30_000, reauthorizeMs: 20 })
     const ann = tokens['ann'] as Token
     ann.expiresAt = Date.now() + 1_000
@@ -293,7 +293,7 @@ describe('credentials that run out (R53)', () => {
     expect(ofType(socket.messages, 'error').filter(({ code }) => code === 'token_expiring')).toHaveLength(1)
   })
 
-  it('are asked for in the middle of their lives where these are short', async () => {
+  it('are requested half-way through their lives where these are short', async () => {
     await open()
     const lifeMs = 600
     const begunAt = Date.now()

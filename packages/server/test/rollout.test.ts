@@ -38,7 +38,7 @@ describe('the rollout of a feature', () => {
     })
     const after = await poll(shop, before.topics, { stagesSince: version })
     expect(ofType(after.messages, 'stage')).toMatchObject([{ ...rollout, version: response.json().version }])
-    // Whoever does not say what it has heard asks the endpoint.
+    // A client that does not say what it knows asks the endpoint.
     expect(ofType((await poll(shop, before.topics)).messages, 'stage')).toEqual([])
     const endpoint = await shop.app.inject('/api/orders/1')
     expect(parseHeader(String(endpoint.headers['crossfade']))).toMatchObject(response.json())
@@ -59,7 +59,7 @@ describe('the rollout of a feature', () => {
     expect(ofType((await next).messages, 'event').length).toBe(1)
   })
 
-  it('is told at once to a poll that has not heard of it, and a poll that has is held (R61)', async () => {
+  it('is told immediately to a poll that does not know it, and a poll that does is held (R61)', async () => {
     const start = await poll(shop, { 'orders/1': {} }, { stagesSince: 0 })
     const [event] = ofType(start.messages, 'event')
     const position = { 'orders/1': { cursor: event?.cursor, hash: event?.hash } }
@@ -73,11 +73,11 @@ describe('the rollout of a feature', () => {
     expect((await held).messages.map(({ type }) => type)).toEqual(['event'])
   })
 
-  it('is told to a connection that comes back, unless it has heard of it (R61)', async () => {
+  it('is told to a connection that comes back, unless it already knows it (R61)', async () => {
     await put('order-page', { stage: 'hint' })
     const all = ofType((await poll(shop, {}, { stagesSince: 0 })).messages, 'stage')
     const versions = all.map(({ version }) => version)
-    // One after the other: whoever hears a part of them is told the rest.
+    // One after the other: a client that knows some of them is told the others.
     expect(versions).toEqual([...new Set(versions)].toSorted((a, b) => a - b))
     const hello = { type: 'hello', protocol: 1, stagesSince: versions.at(-1) }
     const informed = await Socket.open(origin)

@@ -22,7 +22,7 @@ function call(identity: Identity = ann, params: unknown = {}): ReturnType<RpcReg
 
 afterEach(() => rpc.close())
 
-describe('a result that is no JSON', () => {
+describe('a result that is not JSON', () => {
   const circle: { self?: unknown } = {}
   circle.self = circle
 
@@ -56,7 +56,7 @@ describe('a result that is no JSON', () => {
   })
 })
 
-it('answers a repetition with what the first call came to, whatever became of it since (R34)', async () => {
+it('answers a repetition with the outcome of the first call, whatever has changed since (R34)', async () => {
   const orders = [1]
   open(() => ({ orders, at: new Date(0) }))
   const first = await call()
@@ -69,7 +69,7 @@ describe('a repetition', () => {
   beforeEach(() => void vi.useFakeTimers())
   afterEach(() => void vi.useRealTimers())
 
-  it('of a call that runs for long waits for its answer, and has two minutes from then (R34)', async () => {
+  it('of a long-running call waits for its answer, and has two minutes from then (R34)', async () => {
     let runs = 0
     let finish = (): void => {}
     open(async () => {
@@ -104,7 +104,7 @@ describe('a repetition', () => {
   })
 })
 
-describe('calls without number', () => {
+describe('countless calls', () => {
   beforeEach(() => void vi.useFakeTimers({ toFake: ['setInterval', 'performance'] }))
   afterEach(() => void vi.useRealTimers())
 
@@ -125,7 +125,7 @@ describe('calls without number', () => {
     expect(refused).toBe('overloaded')
     expect(taken).toBeGreaterThan(10_000)
     expect(taken).toBeLessThan(200_000)
-    // What ran is known still: it does not run again.
+    // Calls that ran are still known: they do not run again.
     await numbered(0)
     await numbered(taken - 1)
     expect(runs).toBe(taken)

@@ -78,8 +78,8 @@ describe('beside @fastify/rate-limit (D15)', () => {
     expect(Number(refused.headers['retry-after'])).toBeGreaterThan(1)
   })
 
-  it('that lets runs pass by request.crossfade limits no load, and limits clients as before', async () => {
-    // The recipe of the documentation.
+  it('that exempts runs by request.crossfade limits no load, and limits clients as before', async () => {
+    // The documented recipe.
     await open({ max: 5, timeWindow: '1 minute', allowList: (request: FastifyRequest) => request.crossfade !== null })
     const headers = { 'x-forwarded-for': '203.0.113.1', authorization: 'Bearer ann' }
     const socket = await subscribed('own/1', headers)
@@ -199,7 +199,7 @@ describe('beside @fastify/session with sessions that roll (D15)', () => {
 })
 
 describe('beside @fastify/jwt with cookies (D15)', () => {
-  it('a route behind jwtVerify is pushed on every transport to who has the cookie, and to nobody else', async () => {
+  it('a route behind jwtVerify is pushed on every transport to clients with the cookie, and to nobody else', async () => {
     app = Fastify({ forceCloseConnections: true })
     await app.register(fastifyCookie)
     await app.register(fastifyJwt, { secret: 'x'.repeat(32), cookie: { cookieName: 'token', signed: false } })

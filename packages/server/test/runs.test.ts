@@ -40,7 +40,7 @@ async function subscribe(topic: string, token?: string, headers: Record<string, 
 }
 
 describe('a run inside the process', () => {
-  it('is known as what it is to every hook, also to those that were there before the plugin, and to nobody else', async () => {
+  it('is recognisable to every hook, even those registered before the plugin, and to nobody else', async () => {
     const seen: string[] = []
     const look = (where: string) => async (request: FastifyRequest) => {
       if (request.url.startsWith('/crossfade')) return
@@ -92,7 +92,7 @@ describe('a run inside the process', () => {
     socket.close()
   })
 
-  it('that is given up is aborted: its handler sees that nobody waits', async () => {
+  it('that times out is aborted: its handler sees that nobody waits', async () => {
     let request: FastifyRequest | null = null
     await open((server) =>
       server.get('/thing', { config: { crossfade: { topic: 'thing', audience: 'public' } } }, async (given) => {
@@ -108,7 +108,7 @@ describe('a run inside the process', () => {
     socket.close()
   })
 
-  it('carries the network address of the client for whom it is, and that of the service where it has one', async () => {
+  it('carries the network address of the client that it is for, and that of the service where it has one', async () => {
     const addresses: string[] = []
     const routes = (server: FastifyInstance): void => {
       for (const [topic, audience] of [
@@ -139,8 +139,8 @@ describe('a run inside the process', () => {
   })
 })
 
-describe('a route that a run has to meet', () => {
-  it('by its host and its version is loaded, each by its own', async () => {
+describe('a route whose conditions a run has to meet', () => {
+  it('such as host and version is loaded, each with its own', async () => {
     await open((server) => {
       server.get(
         '/thing',
@@ -243,7 +243,7 @@ describe('a route that a run has to meet', () => {
     for (const socket of [known, secret]) socket.close()
   })
 
-  it('of which some clients are refused is withheld from these alone', async () => {
+  it('that refuses some clients is withheld from these alone', async () => {
     await open((server) =>
       server.get('/thing', { config: { crossfade: { topic: 'thing', feature: 'thing' } } }, async (request, reply) => {
         const isKnown =

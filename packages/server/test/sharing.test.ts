@@ -25,7 +25,7 @@ afterEach(async () => {
 const [warning, error] = [40, 50]
 const tenantOf = (authorization: unknown): string => String(authorization).replace('Bearer ', '').split('-')[0] ?? ''
 
-/** Two tenants, whose group is the same by a claim that is wrong and well formed, or is their own. */
+/** Two tenants that share a group by a claim that is wrong but well formed, or that have their own groups. */
 async function open(group: 'wrong' | 'right', options: CrossfadeOptions = {}): Promise<void> {
   logged = []
   versions = { a: 1, b: 1 }
@@ -76,7 +76,7 @@ const poll = async (token: string, wait = 0): Promise<string> => {
   return (await app.inject({ method: 'POST', url: '/crossfade/poll', headers: as(token), payload })).payload
 }
 
-/** Changes a tenant's board on and on; the change is told 50 ms after it is made, as a feed does. */
+/** Keeps changing a tenant's board; each change is delivered 50 ms after it is made, as by a feed. */
 function keepChanging(tenant: string, next: () => number): void {
   const abort = new AbortController()
   stop.add(() => abort.abort())
@@ -94,8 +94,8 @@ function keepChanging(tenant: string, next: () => number): void {
 
 const ends = (): string[] => logged.filter(({ level }) => level === error).map(({ msg }) => msg)
 
-describe('a group that names two tenants alike (D16)', () => {
-  it('shows neither a byte of the other on any transport, is shared no more, and is told once', async () => {
+describe('a group that is the same for two tenants (D16)', () => {
+  it('shows neither tenant a byte of the other on any transport, is no longer shared, and is reported once', async () => {
     await open('wrong')
     const a = await subscribed('a-1')
     expect(await a.next('event')).toMatchObject({ data: { owner: 'tenant a' } })
@@ -121,7 +121,7 @@ describe('a group that names two tenants alike (D16)', () => {
     for (const reader of [stream, native]) reader.close()
   })
 
-  it('goes on by polling for those who had it: their answers are their own, and promise no push', async () => {
+  it('continues by polling for its clients: their answers are their own, and promise no push', async () => {
     await open('wrong')
     const a = await subscribed('a-1')
     await a.next('event')
@@ -136,7 +136,7 @@ describe('a group that names two tenants alike (D16)', () => {
       expect(plain.json()).toMatchObject({ owner: `tenant ${tenant}`, version: 2 })
       expect(plain.headers['crossfade']).toBeUndefined()
     }
-    // Nobody comes back to it.
+    // Nobody can subscribe to it again.
     a.send({ type: 'subscribe', id: 'again', topic: 'board' })
     expect(await a.next('error')).toMatchObject({ id: 'again', code: 'forbidden' })
   })
@@ -155,7 +155,7 @@ describe('a group that names two tenants alike (D16)', () => {
     expect(warned.length + ends().length).toBe(1)
   })
 
-  it("reads what the one listens to by no other's credentials, also while there are none that are good", async () => {
+  it("never reads one tenant's value with another's credentials, even while no valid ones are available", async () => {
     await open('wrong', {
       expiryGraceMs: 60_000,
       reauthorizeMs: 1_000_000,
@@ -234,7 +234,7 @@ describe('a group that is right', () => {
         }
         expect([index, ofType(reader.messages, 'subscribed').length]).toEqual([index, 1])
       }
-      // Each is checked again some times, and each hears of changes that come after that.
+      // Each is checked again a few times, and each gets the changes that follow.
       const heard = readers.map(({ messages }) => ofType(messages, 'event').length)
       await until(
         () => readers.every(({ messages }, index) => ofType(messages, 'event').length > (heard[index] as number) + 20),
@@ -275,7 +275,7 @@ describe('a group that is right', () => {
     expect(ends()).toEqual([])
   })
 
-  it('shows each tenant its own, and the checks of the one say nothing of the other', async () => {
+  it('shows each tenant its own value, and the checks of one do not affect the other', async () => {
     await open('right')
     const [a, b] = [await subscribed('a-1'), await subscribed('b-1')]
     const [more, others] = [await subscribed('a-2'), await subscribed('b-2')]

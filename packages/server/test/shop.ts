@@ -59,7 +59,7 @@ export interface Order extends Row {
   version: number
 }
 
-/** A small polling product, wrapped: what the server's tests look at. */
+/** A small polling product, wrapped: what the server's tests use. */
 export interface Shop {
   readonly app: FastifyInstance
   readonly feed: HandFeed

@@ -48,7 +48,7 @@ async function skipped(url: string, headers: Record<string, string> = {}): Promi
   return answer.headers['crossfade-skipped']
 }
 
-describe('in development an answer that is no topic says why', () => {
+describe('in development an answer that is not a topic says why', () => {
   it.each<[string, string, Partial<RouteOptions> & object, string, Record<string, string>?]>([
     ['an undeclared parameter', '/a?page=2', { topic: 'a' }, 'undeclared query parameter "page"'],
     ['an undeclared parameter first', '/a?tab=1&x=2', { topic: 'a', query: ['tab'] }, 'undeclared query parameter "x"'],
@@ -81,7 +81,7 @@ describe('in development an answer that is no topic says why', () => {
     ['that is not there', (_, reply) => reply.code(404).send({}), 'status 404'],
     ['that is elsewhere', (_, reply) => reply.redirect('/login'), 'status 302'],
     ['that is a page', (_, reply) => reply.type('text/html').send('<p>'), 'not JSON: text/html'],
-    ['that is no JSON after all', (_, reply) => reply.type('application/json').send('{'), 'the body is not JSON'],
+    ['that is not JSON after all', (_, reply) => reply.type('application/json').send('{'), 'the body is not JSON'],
     [
       'that sets a cookie',
       (_, reply) => reply.header('set-cookie', 'a=1').send({}),
