@@ -56,6 +56,22 @@ describe('what one client was granted', () => {
     expect(await refusal(thief, 'report')).toBe('unauthenticated')
   })
 
+  it('is not granted to who lacks the key that a log asks for by a header it varies with (R14)', async () => {
+    await open({}, () => {
+      app.get(
+        '/audit',
+        { config: { crossfade: { log: 'audit', key: 'id', vary: ['x-api-key'] } } },
+        async (request, reply) =>
+          request.headers['x-api-key'] === 'secret' ? [] : reply.code(401).send({ error: 'key' }),
+      )
+    })
+    const known = await Socket.greet(origin, undefined, { headers: { 'x-api-key': 'secret' } })
+    subscribe(known, 'audit')
+    await known.next('subscribed')
+    const thief = await Socket.greet(origin)
+    expect(await refusal(thief, 'audit')).toBe('unauthenticated')
+  })
+
   it('is not granted by another route whose topic has the same name', async () => {
     const nameOf = ({ headers }: { headers: FastifyRequest['headers'] }): string =>
       (headers.authorization ?? '').replace('Bearer ', '')
