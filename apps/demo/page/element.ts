@@ -1,4 +1,4 @@
-/** Makes an element. Text is always text: nothing that anybody wrote becomes markup. */
+/** Makes an element. Text stays text: nothing that a visitor wrote becomes markup. */
 export function element<Name extends keyof HTMLElementTagNameMap>(
   name: Name,
   attributes: Readonly<Record<string, string>>,

@@ -5,7 +5,7 @@ import { post } from './post.ts'
 const stages = ['off', 'shadow', 'hint', 'push'] as const
 type Stage = (typeof stages)[number]
 
-/** What the server says of a feature. */
+/** What the server says about a feature. */
 interface Setting {
   readonly feature: string
   readonly stage: Stage
@@ -49,7 +49,7 @@ export class Faders {
       const { features } = (await (await fetch('/demo/stages')).json()) as { features: Setting[] }
       for (const setting of features) this.show(setting)
     } catch {
-      // The server is away; what is shown stays.
+      // The server is down; the page stays as it is.
     }
   }
 
@@ -116,7 +116,7 @@ export class Faders {
 
   async #set(feature: string, stage: Stage): Promise<void> {
     this.show({ feature, stage, percent: 100, rest: 'off' })
-    // Where it fails the next refresh shows what is so.
+    // If it fails, the next refresh shows the real state.
     await post('/demo/stages', { feature, stage }).catch(() => {})
   }
 }
@@ -130,6 +130,6 @@ function hintOf({ stage, live, parity }: WatchState): string {
 
 function comparison({ agree, disagree, unsettled }: WatchState['parity']): string {
   if (agree + disagree + unsettled === 0) return 'polls; push runs beside'
-  // `unsettled`: it changed just then, so that nothing can be said.
+  // `unsettled`: the value changed just then, so the comparison is void.
   return `${agree} agree · ${disagree} differ${unsettled > 0 ? ` · ${unsettled} unsettled` : ''}`
 }

@@ -5,7 +5,7 @@ import { post, Refusal } from './post.ts'
 const nameKey = 'demo-name'
 const pauseMs = 2_000
 
-/** Logs in as who this browser was the last time, else as a guest; as often as it takes, and says so meanwhile. */
+/** Logs in as the last user of this browser, else as a guest; retries until it works, and says so meanwhile. */
 export async function logInAgain(): Promise<void> {
   let name = localStorage.getItem(nameKey)?.trim() || guest()
   for (;;) {
@@ -14,7 +14,7 @@ export async function logInAgain(): Promise<void> {
       await logIn(name)
       return tell('')
     } catch (error) {
-      // A name that can never be one, such as a text that is too long.
+      // A name that is never valid, such as one that is too long.
       if (error instanceof Refusal && error.isFinal) name = guest()
       tell(`You are not logged in: ${wordsOf(error)}. Trying again …`)
       await new Promise((resolve) => setTimeout(resolve, pauseMs))

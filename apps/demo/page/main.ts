@@ -12,7 +12,7 @@ import { Side } from './side.ts'
 let openedOrder: number | null = null
 handForms()
 void showHowToWrite()
-// Before anything is asked for as somebody: connections are of whoever was logged in when they began.
+// Before any other request: a connection belongs to the user who was logged in when it began.
 await logInAgain()
 const network = await NetworkPanel.open()
 const pollMeter = new Meter(find('[data-meter="poll"]'))

@@ -21,7 +21,7 @@ export class Meter {
     this.#requests.push(Date.now())
   }
 
-  /** A change showed this long after it was committed, ms. NaN, of a row whose time nobody can say, counts for nothing. */
+  /** A change showed this long after it was committed, ms. NaN, for a row without a usable time, is ignored. */
   delay(ms: number): void {
     if (Number.isNaN(ms)) return
     this.#delays = [...this.#delays, Math.max(0, ms)].slice(-kept)

@@ -30,7 +30,7 @@ const everyMs = 5_000
 export class NetworkPanel {
   readonly #root = find('.network')
   readonly #boxes = [...this.#root.querySelectorAll<HTMLInputElement>('[data-block]')]
-  /** Boxes that the visitor touched, and what of that the proxy has not answered yet. */
+  /** Boxes that the visitor changed and the proxy has not confirmed yet. */
   #touches = 0
   #sending = 0
 
@@ -53,11 +53,11 @@ export class NetworkPanel {
     try {
       const response = await fetch('/demo/network')
       const network = (await response.json()) as Record<string, boolean>
-      // What the visitor touched meanwhile is newer than this answer.
+      // Boxes that the visitor changed meanwhile are newer than this answer.
       if (!response.ok || touches !== this.#touches) return
       for (const box of this.#boxes) box.checked = network[box.dataset['block'] ?? ''] === false
     } catch {
-      // The server is away; what is shown stays.
+      // The server is down; the page stays as it is.
     }
   }
 
@@ -74,7 +74,7 @@ export class NetworkPanel {
     this.#touches += 1
     this.#sending += 1
     const network = Object.fromEntries(this.#boxes.map((box) => [box.dataset['block'] ?? '', !box.checked]))
-    // Where it fails the next refresh shows what is so.
+    // If it fails, the next refresh shows the real state.
     await post('/demo/network', network).catch(() => {})
     this.#sending -= 1
   }

@@ -1,6 +1,6 @@
 import { find } from './element.ts'
 
-/** Says something above the page; '' says nothing more. */
+/** Shows a notice above the page; '' removes it. */
 export function tell(text: string): void {
   const notice = find('#notice')
   notice.textContent = text

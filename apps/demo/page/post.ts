@@ -1,7 +1,7 @@
 /**
  * Sends a change to the product.
  *
- * @throws Refusal when it answers an error, TypeError when nobody answers.
+ * @throws Refusal when it answers with an error, TypeError when it does not answer.
  */
 export async function post(url: string, body?: object, method = 'POST'): Promise<void> {
   const init = body === undefined ? {} : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }

@@ -1,11 +1,11 @@
 const nothing = '–'
 
-/** A price with its cents; a dash for what is none, such as NaN, which arrives as `null`. */
+/** A price with its cents; a dash for what is not a price, such as NaN, which arrives as `null`. */
 export function shownPrice(price: number | null | undefined): string {
   return isNumber(price) ? price.toFixed(2) : nothing
 }
 
-/** Whether the second is above (1) or below (-1) the first; 0 as well when one of them is no number. */
+/** Whether the second is above (1) or below (-1) the first; 0 also when one of them is not a number. */
 export function direction(before: number | null | undefined, now: number | null | undefined): number {
   return isNumber(before) && isNumber(now) ? Math.sign(now - before) : 0
 }
@@ -16,7 +16,7 @@ export function shownTime(time: string | null): string {
   return Number.isNaN(at) ? nothing : new Date(at).toLocaleTimeString()
 }
 
-/** A text; a dash where nothing would be seen of it. */
+/** A text; a dash where it would be invisible. */
 export function shownText(text: string | null): string {
   return text === null || text.trim() === '' ? nothing : text
 }

@@ -84,7 +84,7 @@ function isUnstorable(error: Error): boolean {
   return (error.cause as { code?: string } | undefined)?.code === '22021'
 }
 
-/** What a query said is not for the caller's eyes. */
+/** The message of a query must not reach the caller. */
 function titleOf(error: Error): string {
   return isUnstorable(error) ? 'Text must not contain the character 0.' : error.message
 }

@@ -38,7 +38,7 @@ function wordsOf(error: Error): string {
 function partsOf(databaseUrl: string): URL {
   const url = URL.canParse(databaseUrl) ? new URL(databaseUrl) : null
   if (url !== null && /^postgres(ql)?:$/.test(url.protocol)) return url
-  // What has an @ may hold a password.
+  // A text with an @ may contain a password.
   const got = databaseUrl.includes('@') ? '' : `, got "${databaseUrl}"`
   throw new Error(`DATABASE_URL must look like postgres://user:password@host:5432/database${got}.`)
 }

@@ -1,4 +1,4 @@
-/** What anybody may know of a database: whose it is and where, without the password, wherever the URL has it. `null`: no such URL. */
+/** What anybody may know about a database: user, host and name, without the password, wherever the URL has it. `null`: not such a URL. */
 export function withoutPassword(databaseUrl: string): string | null {
   if (!URL.canParse(databaseUrl)) return null
   const { protocol, username, host, pathname } = new URL(databaseUrl)

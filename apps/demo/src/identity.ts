@@ -21,7 +21,7 @@ declare module 'fastify' {
 
 export const cookieName = 'demo_token'
 
-/** Demo identity: whoever says a name gets a signed token for it. The key is kept in the database, so tokens survive restarts. */
+/** Demo identity: anybody who enters a name gets a signed token for it. The key is kept in the database, so tokens survive restarts. */
 export class Tokens {
   readonly #key: Buffer
 
@@ -53,7 +53,7 @@ export class Tokens {
     return JSON.parse(Buffer.from(body, 'base64url').toString()) as User
   }
 
-  /** The operator's token is made of the same key. */
+  /** The operator's token is derived from the same key. */
   get operator(): string {
     return this.#sign('operator').slice(0, 24)
   }
@@ -95,12 +95,12 @@ export async function registerIdentity(app: FastifyInstance, database: Database,
   )
 }
 
-/** Answers 401 to who is not logged in. */
+/** Answers 401 to callers that are not logged in. */
 export async function requireUser(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | void> {
   if (request.user === null) return problem(reply, 401, 'Log in first: POST /api/login {"name": "…"}.')
 }
 
-/** Who the headers say that a client is, for the push endpoints: the same as for the product's own. */
+/** Identifies a client by its headers for the push endpoints, just as the product's own endpoints do. */
 export function principalOf(
   tokens: Tokens,
   headers: Readonly<Record<string, string | string[] | undefined>>,
@@ -116,6 +116,6 @@ function tokenOf(headers: Readonly<Record<string, string | string[] | undefined>
   const { authorization, cookie: cookies } = headers
   if (typeof authorization === 'string' && authorization.startsWith('Bearer ')) return authorization.slice(7)
   const match = new RegExp(`(?:^|;\\s*)${cookieName}=([^;]+)`).exec(typeof cookies === 'string' ? cookies : '')
-  // A token needs no decoding: base64url and a dot. What does is not one of ours.
+  // Our tokens need no decoding: base64url and a dot. One that does is not ours.
   return match?.[1] ?? null
 }

@@ -16,7 +16,7 @@ let ending: Promise<void> | null = null
 const ends = new AbortController()
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void end(0))
-// Whoever started us is gone: nobody would stop us.
+// Our parent is gone: nobody would stop us.
 process.once('disconnect', () => void end(0))
 
 try {
@@ -64,7 +64,7 @@ async function ownDatabase(): Promise<string> {
   return postgres.url
 }
 
-/** What did not start has nothing to end, and its error was said. */
+/** What did not start has nothing to end, and its error has been printed. */
 function isTold(): void {}
 
 function readPort(): number {

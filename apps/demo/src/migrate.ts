@@ -48,7 +48,7 @@ const seed = `
     SELECT 'general', 'Mara', 'Good morning! The board is open.' WHERE NOT EXISTS (SELECT FROM messages);
 `
 
-/** Makes the tables that are missing and puts something into empty ones. Harmless when repeated; leaves a database alone that cannot be followed. */
+/** Creates missing tables and fills empty ones. Harmless when repeated; leaves a database that cannot be followed alone. */
 export async function migrate(pool: pg.Pool): Promise<void> {
   const client = await pool.connect()
   try {

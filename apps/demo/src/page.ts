@@ -23,7 +23,7 @@ export async function buildPage(): Promise<string> {
   return folder
 }
 
-/** Serves the page, and tells it and whoever asks where the database is, so that it can show how to write from outside. */
+/** Serves the page, and tells it where the database is, so that it can show how to write from outside. */
 export async function registerPage(app: FastifyInstance, folder: string, databaseUrl: string | null): Promise<void> {
   await app.register(serveStatic, { root: folder })
   app.get('/demo/info', async () => ({ databaseUrl }))

@@ -13,15 +13,15 @@ const flags = [
   '-c',
   'max_slot_wal_keep_size=512MB',
 ]
-/** So often it is started again within that time; who ends it more often means it. */
+/** How often it is restarted within that time; ending it more often is taken as intended. */
 const restarts = 5
 const restartsWithinMs = 60_000
 /** Children of a server that was killed need a moment to end, and a start while they do fails. */
 const pauseMs = 1_000
 
-/** How {@link DemoPostgres} goes on by itself. */
+/** How {@link DemoPostgres} restarts by itself. */
 export interface Keeping {
-  /** Ends the keeping: what dies from then on stays so. */
+  /** Stops restarting: a server that dies from then on stays down. */
   readonly signal: AbortSignal
   /** A line for the terminal. */
   readonly say: (line: string) => void
@@ -73,7 +73,7 @@ export class DemoPostgres {
   async #restart(what: string): Promise<void> {
     const { signal, say, giveUp } = this.#keeping
     const { port } = this.#server
-    // It is gone; its claim of the folder is given up.
+    // It is gone; its claim to the folder is released.
     await this.#server.stop()
     say(`${what}. Starting it again …`)
     let why = 'it ended too often'
@@ -96,7 +96,7 @@ export class DemoPostgres {
   }
 }
 
-/** What PostgreSQL says is many lines. */
+/** PostgreSQL prints many lines. */
 function lineOf(error: unknown): string {
   const words = error instanceof Error ? error.message : String(error)
   return /(?:could not|FATAL|PANIC).*/.exec(words)?.[0] ?? words.split('\n', 1)[0] ?? ''

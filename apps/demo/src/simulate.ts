@@ -33,7 +33,7 @@ export function simulate(database: Database): () => void {
   }
 }
 
-/** The simulation is not worth an error: the database may be away for a moment. */
+/** The simulation does not report errors: the database may be down for a moment. */
 async function run(work: Promise<unknown>): Promise<void> {
   await work.catch(() => {})
 }
@@ -49,7 +49,7 @@ function tickPrices(database: Database): Promise<unknown> {
   )
 }
 
-/** An order goes on; a new one comes when the board gets empty, and old ones go. */
+/** An order goes on; a new one comes when the board gets empty, and old ones are removed. */
 async function moveOrder(database: Database): Promise<void> {
   const { rows } = await database.execute<{ open: number }>(
     sql`SELECT count(*)::int AS open FROM orders WHERE status <> 'done'`,

@@ -4,8 +4,8 @@ const base = 'crossfade_demo'
 const maxLength = 63
 
 /**
- * The name of the demo's replication slot, and of its publication. Slots belong to the server, not to one of its databases: each needs a name of its
- * own. `postgres`, the database of the demo's own server, has the one that it always had. A name that had to be changed for a slot ends with its hash,
+ * The name of the demo's replication slot, and of its publication. Slots belong to the server, not to one of its databases: each needs its
+ * own name. `postgres`, the database of the demo's own server, has the one that it always had. A name that had to be changed for a slot ends with its hash,
  * so that no two are one.
  */
 export function slotFor(database: string): string {

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
 
-/** `npm start`, run as anybody would. */
+/** `npm start`, as any user would run it. */
 export interface DemoProcess {
   readonly child: ChildProcess
   readonly pid: number
@@ -81,7 +81,7 @@ export function aliveInGroup(group: number): number[] {
     })
 }
 
-/** Whether a process exists and is no zombie. */
+/** Whether a process exists and is not a zombie. */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0)
@@ -103,7 +103,7 @@ export function isListening(port: number): Promise<boolean> {
   })
 }
 
-/** Asks again and again until it is so; fails after `withinMs`. */
+/** Polls until the condition holds; fails after `withinMs`. */
 export async function eventually(withinMs: number, isSo: () => boolean | Promise<boolean>): Promise<void> {
   const end = Date.now() + withinMs
   while (!(await isSo())) {

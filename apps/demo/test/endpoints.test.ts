@@ -90,14 +90,14 @@ describe('login', () => {
     expect((await logIn(product.origin, 'Ife')).id).not.toBe(maraId)
   })
 
-  it('refuses what is no name', async () => {
+  it('refuses an invalid name', async () => {
     for (const body of [{}, { name: '' }, { name: '   ' }, { name: 'x'.repeat(61) }, { name: 'a\0b' }, [], 'Mara'])
       expect(await refusal(await post('/api/login', body))).toBe(400)
   })
 })
 
 describe('orders', () => {
-  it('lists what is not done, by id', async () => {
+  it('lists open orders, by id', async () => {
     const first = await newOrder('Cups')
     const second = await newOrder('Tamper')
     await patch(`/api/orders/${first.id}`, { status: 'done' })
@@ -208,7 +208,7 @@ describe('notifications', () => {
     expect(latest.find(({ id }) => id === row?.id)?.readAt).toBeNull()
   })
 
-  it('refuses who is not logged in with 401, and an id out of range with 400', async () => {
+  it('answers 401 to callers that are not logged in, and 400 to an id out of range', async () => {
     expect(await refusal(await get('/api/notifications'))).toBe(401)
     expect(await refusal(await post('/api/notifications/1/read', {}))).toBe(401)
     expect(await refusal(await post('/api/notifications/99999999999/read', {}, mara.authorization))).toBe(400)
@@ -257,7 +257,7 @@ describe('rooms', () => {
       expect(await refusal(await get(`/api/rooms/long/messages?${query}`, mara))).toBe(400)
   })
 
-  it('refuses who is not logged in, and what is no message', async () => {
+  it('refuses callers that are not logged in, and invalid messages', async () => {
     expect(await refusal(await get('/api/rooms/kitchen/messages'))).toBe(401)
     expect(await refusal(await post('/api/rooms/kitchen/messages', { text: 'Hi' }))).toBe(401)
     for (const body of [{}, { text: '' }, { text: 'x'.repeat(4001) }, { text: 'a\0b' }])

@@ -42,7 +42,7 @@ function killAll(demo: DemoProcess | ReadyDemo): void {
   if ('postgresPid' in demo) kill(demo.postgresPid, 'SIGKILL')
 }
 
-/** Sends a signal to who may be gone already. */
+/** Sends a signal to a process that may be gone already. */
 function kill(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal)
@@ -111,14 +111,14 @@ it.for(['never', 'at once', 'when it drains'])(
   },
 )
 
-it('ends while it starts', async () => {
+it('can be ended while it starts', async () => {
   const demo = npmStart({ DEMO_DATA: folder })
   started.push(demo)
   await eventually(startMs, () => demo.output().includes('Starting PostgreSQL'))
   process.kill(-demo.pid, 'SIGTERM')
   expect(await demo.exitCode(endMs)).toBe(0)
   await eventually(5_000, () => aliveInGroup(demo.pid).length === 0)
-  // What the first one left, if anything, does not hinder the second.
+  // Whatever the first one left behind does not hinder the second.
   const second = await start()
   process.kill(second.pid, 'SIGTERM')
   expect(await second.exitCode(endMs)).toBe(0)
@@ -270,7 +270,7 @@ it.for(['SIGINT', 'SIGKILL'] as const)('starts its database again when that dies
 it('ends with 1 and says why when its database cannot be started again', async () => {
   const demo = await start()
   const data = folderOfData(demo, folder)
-  // A control file that is gone lets no server start.
+  // Without its control file no server starts.
   rmSync(join(data, 'global/pg_control'))
   process.kill(demo.postgresPid, 'SIGKILL')
   expect(await demo.exitCode(startMs)).toBe(1)

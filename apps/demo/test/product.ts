@@ -40,7 +40,7 @@ export async function startProduct(
   }
 }
 
-/** Logs in and returns the headers of whoever did. */
+/** Logs in and returns the user's headers. */
 export async function logIn(origin: string, name: string): Promise<{ headers: { authorization: string }; id: number }> {
   const answer = await postJson(`${origin}/api/login`, { name })
   const { token, user } = (await answer.json()) as { token: string; user: { id: number } }

@@ -15,7 +15,7 @@ describe('a connection string', () => {
     `mysql://me:${secret}@db.example/shop`,
     '',
     undefined,
-  ])('that cannot be one is a mistake in code, and the password is not told: case %#', (connectionString) => {
+  ])('that cannot be one is a mistake in code, and the password is not revealed: case %#', (connectionString) => {
     let error: unknown
     try {
       postgresReplication({ connectionString: connectionString as string, slot: 's' })
@@ -28,7 +28,7 @@ describe('a connection string', () => {
   })
 
   it.each(['127.0.0.1:1/shop', 'no-such-host.invalid/shop?sslmode=disable'])(
-    'of a database that is not there is told without its password: %s',
+    'of a missing database is reported without its password: %s',
     async (place) => {
       const logged: unknown[] = []
       const log = (message: unknown): void => void logged.push(message)

@@ -36,7 +36,7 @@ describe('the reader of arrays', () => {
     )
   })
 
-  it('answers noise with its own error', () => {
+  it('rejects noise with its own error', () => {
     const noise = fc.string({ unit: fc.constantFrom('{', '}', ',', '"', '\\', 'a', '[', '=') })
     fc.assert(
       fc.property(noise, (text) => {

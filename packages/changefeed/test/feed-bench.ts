@@ -12,7 +12,7 @@ export const things: WatchedTable = {
 
 const thingsSql = 'CREATE TABLE things (id integer PRIMARY KEY, version integer NOT NULL DEFAULT 1, note text)'
 
-/** What a feed was heard to say. */
+/** What a feed has emitted. */
 export class Inbox {
   readonly batches: ChangeBatch[] = []
   #waiting: { isMet: () => boolean; done: () => void }[] = []
@@ -35,7 +35,7 @@ export class Inbox {
     return this.changes.map((change) => (change.after ?? change.before)?.[column])
   }
 
-  /** Resolves when what was heard meets the condition. */
+  /** Resolves when what was emitted meets the condition. */
   until(isMet: (inbox: Inbox) => boolean): Promise<void> {
     const met = (): boolean => isMet(this)
     if (met()) return Promise.resolve()

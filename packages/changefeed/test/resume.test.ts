@@ -5,7 +5,7 @@ import type { PostgresReplicationOptions } from '../src/postgres-replication.ts'
 import { feedBench, Inbox, type Bench } from './feed-bench.ts'
 
 describe('the PostgreSQL feed when it starts again', () => {
-  it('emits what was committed while it was away, and nothing twice that was handled (C2)', async () => {
+  it('emits what was committed while it was away, and nothing again that was handled (C2)', async () => {
     await using bench = await feedBench()
     const first = await bench.started()
     await bench.query('INSERT INTO things VALUES (1)')
@@ -70,7 +70,7 @@ describe('the PostgreSQL feed when it starts again', () => {
     expect(late.values('id')).toEqual([4])
   })
 
-  it('gives a batch again when the sink fails, and the next only then (C11)', async () => {
+  it('delivers a batch again when the sink fails, and the next one only after it (C11)', async () => {
     await using bench = await feedBench()
     const inbox = new Inbox()
     let failures = 2
@@ -139,7 +139,7 @@ describe('the PostgreSQL feed when its connection is lost', () => {
     expect(new Set(inbox.batches.map(({ position }) => position)).size).toBe(1)
   })
 
-  it('keeps the stream while the sink is busy for longer than the server waits for a word (C11)', async () => {
+  it('keeps the stream while the sink is busy for longer than the server waits for a status message (C11)', async () => {
     await using bench = await feedBench()
     await bench.query(`ALTER DATABASE ${new URL(bench.database.url).pathname.slice(1)} SET wal_sender_timeout = '2s'`)
     // Its buffer is full, too: what the server asks is not read.
@@ -159,7 +159,7 @@ describe('the PostgreSQL feed when its connection is lost', () => {
     expect(feed.status?.()).toMatchObject({ state: 'streaming' })
   })
 
-  it('lets the log of an idle table go (C5)', async () => {
+  it('releases the log of an idle table (C5)', async () => {
     await using bench = await feedBench()
     await bench.query('CREATE TABLE others (id integer)')
     await bench.started({ heartbeatMs: 50 })
@@ -221,7 +221,7 @@ describe('the PostgreSQL feed that has lost changes', () => {
     expect(late.batches[0]?.gap?.reason).toContain('another process')
   })
 
-  it('makes the slot anew when the publication was dropped under it (C4, C8)', async () => {
+  it('recreates the slot when the publication was dropped (C4, C8)', async () => {
     await using bench = await feedBench()
     const { inbox } = await bench.started({ heartbeatMs: 50 })
     await bench.query(`DROP PUBLICATION ${bench.slot}`)
@@ -274,7 +274,7 @@ async function confirmedLsn(bench: Bench): Promise<string | undefined> {
   return row?.lsn
 }
 
-/** The feed is quick to come back: tries until the slot is gone under it. */
+/** The feed comes back quickly: retries until the slot has been dropped in between. */
 async function dropSlot(bench: Bench): Promise<void> {
   for (let attempt = 0; attempt < 200; attempt++) {
     await bench.cut('walsender')

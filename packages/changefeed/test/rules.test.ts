@@ -190,7 +190,7 @@ describe('a rule', () => {
     expect(touched(rule, change('truncate', null, null))).toEqual({ before: 'all', after: null })
   })
 
-  it('never makes null or a value of what was not sent', () => {
+  it('never turns an unsent value into null or a value', () => {
     expect(inserts(orders, () => ({})).data?.({ ...sent, lines: unsent, updated_at: unsent })).toMatchObject({
       lines: unsent,
       updatedAt: unsent,
@@ -202,7 +202,7 @@ describe('a rule', () => {
     expect(() => rule.params({ ...sent, lines: [{}] })).toThrow(TypeError)
   })
 
-  it('refuses what is no Drizzle table', () => {
+  it('refuses something that is not a Drizzle table', () => {
     expect(() => changes({} as typeof orders)).toThrow('Drizzle table')
   })
 })
@@ -244,7 +244,7 @@ describe('a rule whose topic has an id that the database compares more loosely t
     expect(formOf('flag')).toEqual({ kind: 'boolean' })
   })
 
-  it('says nothing of text, enums, and what the rule has made canonical itself', () => {
+  it('says nothing about text, enums, and ids that the rule itself has made canonical', () => {
     expect(formOf('name')).toBeUndefined()
     expect(formOf('kind')).toBeUndefined()
     expect(changes(things, (row) => ({ id: String(row.word).toLowerCase() })).parameters).toEqual([])

@@ -41,7 +41,7 @@ describe('the PostgreSQL feed while the schema changes (C8)', () => {
     expect(inbox.changes[0]?.table).toBe('public.things')
   })
 
-  it('names a table that is gone and follows the others; made anew, it is followed after a gap', async () => {
+  it('names a table that is gone and follows the others; once recreated, it is followed after a gap', async () => {
     await using bench = await feedBench()
     await bench.query('CREATE TABLE others (id integer PRIMARY KEY)')
     const others = { schema: 'public', name: 'others', columns: ['id'], routing: ['id'] }
@@ -59,10 +59,10 @@ describe('the PostgreSQL feed while the schema changes (C8)', () => {
     await expect.poll(() => feed.status?.().lastError).toBeUndefined()
   })
 
-  it('follows a table that is dropped and made anew while the stream goes on, after a gap (C8)', async () => {
+  it('follows a table that is dropped and recreated while the stream continues, after a gap (C8)', async () => {
     await using bench = await feedBench()
     const { inbox } = await bench.started({ heartbeatMs: 1_000 })
-    // In one transaction: no look finds it missing, only unpublished.
+    // In one transaction: no check finds it missing, only unpublished.
     await bench.query('DROP TABLE things; CREATE TABLE things (id integer PRIMARY KEY, version integer, note text)')
     await inbox.until(({ batches }) => batches.some((batch) => batch.gap))
     await bench.query('INSERT INTO things VALUES (1)')

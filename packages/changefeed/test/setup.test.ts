@@ -7,7 +7,7 @@ import { feedBench, Inbox, things, type Bench } from './feed-bench.ts'
 const silent = { info: () => {}, warn: () => {}, error: () => {} }
 
 describe('the PostgreSQL feed refuses to start', () => {
-  it('with a database that is not there, and does not tell the password', async () => {
+  it('with a missing database, and does not reveal the password', async () => {
     const feed = postgresReplication({
       connectionString: 'postgres://me:secret@127.0.0.1:1/none',
       slot: 'x',
@@ -72,7 +72,7 @@ describe('the PostgreSQL feed refuses to start', () => {
     expect(await refusal(other.feed({ slot: bench.slot }))).toMatchObject({ code: 'feed_slot_foreign' })
   })
 
-  it('with a name that is no slot name', () => {
+  it('with a name that is not a slot name', () => {
     expect(() => postgresReplication({ connectionString: 'postgres://db/shop', slot: 'Bad Slot' })).toThrow(
       'not a slot name',
     )

@@ -13,7 +13,7 @@ const root = fileURLToPath(new URL('../../..', import.meta.url))
 const script = fileURLToPath(new URL('feed-process.ts', import.meta.url))
 
 describe('a PostgreSQL feed that may stand by, while another holds the slot (D18)', () => {
-  it('starts at once, and takes over from where the other one ended, without loss or repeat', async () => {
+  it('starts immediately, and takes over where the other one ended, without loss or repeat', async () => {
     await using bench = await feedBench()
     const first = await bench.started()
     const second = await standby(bench)
@@ -92,7 +92,7 @@ describe('a PostgreSQL feed that may stand by, while another holds the slot (D18
     const second = await standby(bench)
     await bench.query('INSERT INTO things VALUES (1)')
     await first.inbox.untilId(1)
-    // Both want it: cut until the second is the quicker one.
+    // Both compete for it: cut until the second is the quicker one.
     for (let tries = 0; tries < 100 && second.feed.status?.().state !== 'streaming'; tries++) {
       await bench.cut('walsender')
       await Promise.race([until(second, 'streaming'), until(first, 'streaming', first.states.length)])
@@ -108,7 +108,7 @@ describe('a PostgreSQL feed that may stand by, while another holds the slot (D18
     expect(first.inbox.batches.find((batch) => batch.gap)?.gap?.reason).toContain('another process')
   })
 
-  it('rejects for a table that cannot be followed, at once', async () => {
+  it('rejects immediately for a table that cannot be followed', async () => {
     await using bench = await feedBench()
     await bench.started()
     const feed = bench.feed({}, [{ ...things, name: 'nothing' }])
@@ -142,8 +142,8 @@ describe('a PostgreSQL feed that may stand by, while another holds the slot (D18
   })
 })
 
-describe('a PostgreSQL feed whose database takes the connection and says nothing (D17)', () => {
-  it('ends at once when it is stopped', async () => {
+describe('a PostgreSQL feed whose database accepts the connection and never answers (D17)', () => {
+  it('ends immediately when it is stopped', async () => {
     await using silent = await silentServer()
     const feed = postgresReplication({ connectionString: silent.url, slot: 'x' })
     const refused = feed.start(() => Promise.resolve()).catch((error: unknown) => error)
@@ -170,7 +170,7 @@ async function standby(bench: Bench, tables = [things]): Promise<Standby> {
   return { feed, inbox, states }
 }
 
-/** Resolves when the feed has come into a state. @param after looks only at those after so many. */
+/** Resolves when the feed has reached a state. @param after ignores this many earlier states. */
 function until({ feed, states }: Standby, state: FeedState, after = 0): Promise<void> {
   return new Promise((resolve) => {
     const look = (): void => {

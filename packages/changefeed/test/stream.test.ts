@@ -196,7 +196,7 @@ describe('what the PostgreSQL feed emits', () => {
   })
 })
 
-/** Blocked for good: a server whose client reads on, however slowly, gets on between two looks. */
+/** Blocked for good: a server whose client keeps reading, however slowly, makes progress between two checks. */
 async function walsenderIsBlocked(query: (text: string) => Promise<Record<string, unknown>[]>): Promise<void> {
   const sql = `SELECT sent_lsn::text AS sent FROM pg_stat_replication JOIN pg_stat_activity USING (pid)
     WHERE datname = current_database() AND wait_event = 'WalSenderWriteData'`

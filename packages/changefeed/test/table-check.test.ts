@@ -12,7 +12,7 @@ const table = (name: string, routing: string[], columns = ['id', 'owner', 'place
   routing,
 })
 
-it('says all that is wrong with all tables at once, with one script that mends it (C7)', async () => {
+it('reports everything that is wrong with all tables together, with one script that fixes it (C7)', async () => {
   await using bench = await feedBench(`
     CREATE TABLE one (id integer PRIMARY KEY, owner text, place text);
     CREATE TABLE "Two Words" (id integer, owner text, place text);
@@ -52,7 +52,7 @@ ALTER TABLE public.one REPLICA IDENTITY FULL;`,
   )
 })
 
-it('takes a table whose key alone is sent where the rule says that rows do not move', async () => {
+it('accepts a table whose key alone is sent if the rule says that rows do not move', async () => {
   await using bench = await feedBench('CREATE TABLE notes (id integer PRIMARY KEY, owner text NOT NULL, body text)')
   const notes = pgTable('notes', { id: integer().primaryKey(), owner: text().notNull(), body: text() })
   const byOwner = (note: { owner: string }): { owner: string } => ({ owner: note.owner })
@@ -71,12 +71,12 @@ it('takes a table whose key alone is sent where the rule says that rows do not m
     { before: null, after: { owner: 'ann' } },
     { before: null, after: { owner: 'ann' } },
     { before: null, after: { owner: 'ann' } },
-    // Whose it was is not sent.
+    // Its former owner is not sent.
     { before: 'all', after: null },
   ])
 })
 
-it('follows a row that moves all the same where the database sends it whole', async () => {
+it('still follows a row that moves where the database sends it whole', async () => {
   await using bench = await feedBench()
   const rows = pgTable('things', { id: integer().primaryKey(), version: integer().notNull(), note: text() })
   await bench.query('ALTER TABLE things REPLICA IDENTITY FULL')

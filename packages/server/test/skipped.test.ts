@@ -139,7 +139,7 @@ describe('in development an answer that is not a topic says why', () => {
   })
 })
 
-describe('the log tells why an answer is no topic', () => {
+describe('the log says why an answer is not a topic', () => {
   it('once per route and reason in development', async () => {
     await open()
     route('/a', { topic: 'a' })
@@ -152,7 +152,7 @@ describe('the log tells why an answer is no topic', () => {
     ])
   })
 
-  it('for so many reasons of one route, as clients make up names', async () => {
+  it('for a limited number of reasons per route, since clients make up names', async () => {
     await open()
     route('/a', { topic: 'a' })
     for (let n = 0; n < 120; n++) await app.inject(`/a?p${n}=1`)
@@ -201,13 +201,13 @@ describe('the log tells why an answer is no topic', () => {
     ['with the id null', { id: null }, /with the id null.*or give null if nobody is logged in/],
     ['that expires in seconds', { id: 'ann', expiresAt: 4_102_444_800 }, /looks like seconds.*multiply.*by 1000/],
     ['that expires at NaN', { id: 'ann', expiresAt: Number.NaN }, /with expiresAt NaN/],
-    ['that expires at a text', { id: 'ann', expiresAt: '2099-01-01' }, /with expiresAt "2099-01-01"/],
+    ['that expires at a string', { id: 'ann', expiresAt: '2099-01-01' }, /with expiresAt "2099-01-01"/],
   ])('where authenticate gives a principal %s (D16)', async (_what, principal, message) => {
     await open({ authenticate: () => ({ ...principal, orgId: 'a' }) as unknown as Principal })
     route('/a', { topic: 'a', audience: 'principal' })
     expect(await skipped('/a')).toBe('authenticate gave an unusable principal')
     expect(log.of('error')).toEqual([expect.stringMatching(message)])
-    // Those who connect are not told, and neither is it kept from the log.
+    // Connecting clients are not told; the log is.
     const poll = await app.inject({ method: 'POST', url: '/crossfade/poll', payload: { topics: { a: {} } } })
     expect(poll.statusCode).toBe(500)
     expect(poll.payload).not.toContain('orgId')
@@ -230,7 +230,7 @@ describe('in production', () => {
     expect(log.of('warn')).toHaveLength(expected === undefined ? 0 : 1)
   })
 
-  it('what is a mistake of the declaration is told in the log all the same', async () => {
+  it('a mistake of the declaration is logged anyway', async () => {
     vi.stubEnv('NODE_ENV', 'production')
     await open()
     route('/a', { topic: 'a/:b', params: ofRequest({ B: 1 }) })
@@ -239,7 +239,7 @@ describe('in production', () => {
     expect(log.of('error')).toEqual([expect.stringMatching(/params gave no "b": it gave B/)])
   })
 
-  it('and nothing is where development does not want it', async () => {
+  it('and nothing is logged where development turns it off', async () => {
     vi.stubEnv('NODE_ENV', 'development')
     await open({ diagnostics: false })
     route('/a', { topic: 'a' })

@@ -28,7 +28,7 @@ async function open(): Promise<void> {
 
 const weather = { status: 200, version: 1 }
 
-/** Where a client stands that has applied what it was answered. */
+/** The resume point of a client that has applied the answer. */
 async function joined(topic: string): Promise<Record<string, object>> {
   const answer = await poll(shop, { [topic]: {} })
   const hash = ofType(answer.messages, 'event').at(-1)?.hash
@@ -48,7 +48,7 @@ describe('one topic of many whose endpoint hangs (R54, D14)', () => {
       .toMatchObject([{ topic: 'hangs', data: { late: true } }])
   })
 
-  it('keeps no others waiting in a long poll: what happens to them comes at once', async () => {
+  it('keeps no others waiting in a long poll: their changes arrive immediately', async () => {
     await open()
     const topics = await joined('orders/1')
     const held = poll(shop, { ...topics, hangs: {} }, { wait: 20_000 })
@@ -86,7 +86,7 @@ describe('a topic that is stale, in polls (R55)', () => {
   const known = (topics: object): object =>
     Object.fromEntries(Object.entries(topics).map(([topic, position]) => [topic, { ...position, stale: true }]))
 
-  it('is told at once to a client that does not know it, and named in each answer to one that does', async () => {
+  it('is told immediately to a client that does not know it, and named in each answer to one that does', async () => {
     const topics = await fail()
     expect((await poll(shop, topics, { wait: 20_000 })).messages).toMatchObject([{ type: 'stale' }])
     const again = await poll(shop, known(topics), { wait: 50 })
@@ -103,7 +103,7 @@ describe('a topic that is stale, in polls (R55)', () => {
     expect(Object.keys(await health({}))).not.toContain('failing')
   })
 
-  it('is told to be fresh while a poll is held, and at once to a client that did not hear it', async () => {
+  it('is reported as fresh while a poll is held, and immediately to a client that missed it', async () => {
     const topics = await fail()
     const held = poll(shop, known(topics), { wait: 20_000 })
     weather.status = 200

@@ -3,7 +3,7 @@ import { WebSocket, type ClientOptions } from 'ws'
 
 type Waiter = { matches: (message: ServerMessage) => boolean; resolve: (message: ServerMessage) => void }
 
-/** A bare WebSocket client that keeps every message, so that a test misses none. */
+/** A bare WebSocket client that records every message, so that a test misses none. */
 export class Socket {
   readonly messages: ServerMessage[] = []
   readonly raw: WebSocket

@@ -126,7 +126,7 @@ describe('Server-Sent Events', () => {
     expect((await Stream.post({}, { authorization: 'Bearer wrong' })).response.status).toBe(401)
   })
 
-  it('says so when the token of who wants a stream or a held answer is bad, and leaves a plain request to the endpoint (§6)', async () => {
+  it('refuses a bad token for a stream or a held answer, and leaves a plain request to the endpoint (§6)', async () => {
     const wrong = { authorization: 'Bearer wrong' }
     for (const wish of [{ accept: 'text/event-stream' }, { prefer: 'wait=20', 'if-none-match': '"x"' }]) {
       const answer = await fetch(`${origin}/api/orders/1`, { headers: { ...wrong, ...wish } as Record<string, string> })
@@ -141,7 +141,7 @@ describe('Server-Sent Events', () => {
     ['*/*', false],
     ['application/json, text/event-stream;q=0', false],
     ['application/json, text/event-stream; q=0.1', false],
-  ])('streams to who accepts "%s": %s (RFC 9110 §12.5.1)', async (accept, streams) => {
+  ])('streams to a client that accepts "%s": %s (RFC 9110 §12.5.1)', async (accept, streams) => {
     const stream = await Stream.open('/api/orders/1', { headers: { accept } })
     expect(stream.response.headers.get('content-type')?.startsWith('text/event-stream')).toBe(streams)
     stream.close()
@@ -164,7 +164,7 @@ describe('Server-Sent Events', () => {
     await rotating.app.close()
   })
 
-  it('is as it is for HTTP/1.0, which has no chunks', async () => {
+  it('is sent as it is to HTTP/1.0, which has no chunks', async () => {
     const socket = connect(Number(new URL(origin).port), '127.0.0.1')
     let received = ''
     socket.on('data', (bytes: Buffer) => (received += bytes.toString()))
@@ -177,7 +177,7 @@ describe('Server-Sent Events', () => {
     socket.destroy()
   })
 
-  it('goes through what the application has put around the answer', async () => {
+  it('goes through whatever the application has wrapped around the answer', async () => {
     const wrapping = await openShop()
     const written: string[] = []
     wrapping.app.addHook('onRequest', async (request, { raw }) => {

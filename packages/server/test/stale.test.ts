@@ -71,7 +71,7 @@ const typesOf = ({ messages }: Pick<Socket, 'messages'>): string[] =>
   messages.flatMap(({ type }) => (['event', 'stale', 'fresh', 'unsubscribed'].includes(type) ? [type] : []))
 
 describe('a value that cannot be loaded (R55, D12)', () => {
-  it('is told to be stale once, and to be fresh behind its newest value, on WebSocket and SSE', async () => {
+  it('is reported as stale once, and as fresh after its newest value, on WebSocket and SSE', async () => {
     await open()
     const socket = await subscribed()
     const stream = await Stream.open(`${origin}/crossfade/sse`, { body: { topics: { 'things/1': {} } } })
@@ -99,7 +99,7 @@ describe('a value that cannot be loaded (R55, D12)', () => {
     }
   })
 
-  it('is told to be fresh although nothing has changed, and tells another reason when that changes', async () => {
+  it('is reported as fresh although nothing has changed, and with another reason when that changes', async () => {
     await open()
     const socket = await subscribed()
     trouble = fails(503)
@@ -112,7 +112,7 @@ describe('a value that cannot be loaded (R55, D12)', () => {
     expect(typesOf(socket)).toEqual(['event', 'stale', 'stale', 'fresh'])
   })
 
-  it('is told to who comes while it is, behind subscribed, with the last good value', async () => {
+  it('is told to a client that comes meanwhile, after subscribed, with the last good value', async () => {
     await open()
     const first = await subscribed()
     trouble = fails(500)
@@ -125,7 +125,7 @@ describe('a value that cannot be loaded (R55, D12)', () => {
     expect(versionsOf(late.messages, 'things/1')).toEqual([1])
   })
 
-  it('is told to who comes when the last who listened has left, with the last good value', async () => {
+  it('is told to a client that comes after the last subscriber has left, with the last good value', async () => {
     await open()
     const first = await subscribed()
     trouble = fails(503)
@@ -145,7 +145,7 @@ describe('a value that cannot be loaded (R55, D12)', () => {
   it('is one warning for each route and status, and then counted, whatever its topics do', async () => {
     await open()
     const sockets = await Promise.all([1, 2, 3].map((id) => subscribed(`things/${id}`)))
-    // One of them does well all the time.
+    // One of them works all the time.
     trouble = (request, reply) => (request.url === '/things/3' ? { version } : fails(503)(request, reply))
     for (let n = 0; n < 5; n++) {
       for (const id of [1, 2, 3]) change(id)
@@ -161,7 +161,7 @@ describe('a value that cannot be loaded (R55, D12)', () => {
     trouble = null
     for (const socket of sockets.slice(0, 2)) await socket.next('fresh')
     await until(() => log.of('info').some((line) => line.includes('loaded again')))
-    // It comes and goes: that is no news within the minute.
+    // It comes and goes: that is not logged within the minute.
     for (let n = 0; n < 3; n++) {
       trouble = fails(503)
       change()
@@ -174,7 +174,7 @@ describe('a value that cannot be loaded (R55, D12)', () => {
     expect(log.of('warn').join()).not.toContain('secret')
   }, 20_000)
 
-  it('is left alone as long as it asks for, and is tried again then', async () => {
+  it('is not asked again before its Retry-After has passed', async () => {
     await open()
     const socket = await subscribed()
     trouble = fails(429, { 'retry-after': '1' })
@@ -192,7 +192,7 @@ describe('a value that cannot be loaded (R55, D12)', () => {
     expect(versionsOf(socket.messages, 'things/1').at(-1)).toBe(version)
   })
 
-  it('is tried with growing pauses, not in a loop', async () => {
+  it('is retried with growing pauses, not in a tight loop', async () => {
     await open()
     const socket = await subscribed()
     trouble = fails(503)
@@ -220,9 +220,9 @@ describe('a value that cannot be loaded (R55, D12)', () => {
   }, 20_000)
 })
 
-describe('a handler that reads from what lags behind the database (C20)', () => {
+describe('a handler that reads from a copy that lags behind the database (C20)', () => {
   const lagMs = 150
-  /** What a copy shows that is so much behind. */
+  /** What a copy shows that lags by this much. */
   function copy(): { write: (value: number) => void; read: () => number } {
     let shown = 1
     return {
@@ -241,14 +241,14 @@ describe('a handler that reads from what lags behind the database (C20)', () => 
       app.crossfade.invalidate('things/1')
     }
     await until(() => versionsOf(socket.messages, 'things/1').at(-1) === 4)
-    // The same again, when nothing waits any more.
+    // The same again, when nothing is pending any more.
     write(5)
     app.crossfade.invalidate('things/1')
     await until(() => versionsOf(socket.messages, 'things/1').at(-1) === 5)
     expect(versionsOf(socket.messages, 'things/1')).toEqual([1, 4, 5])
   })
 
-  it('tells a change from just before the first subscription, and one from while nobody listened', async () => {
+  it('delivers a change from just before the first subscription, and one from a time without subscribers', async () => {
     const { write, read } = copy()
     await open({ after: [100, 300], read })
     write(2)
@@ -264,7 +264,7 @@ describe('a handler that reads from what lags behind the database (C20)', () => 
     await until(() => versionsOf(late.messages, 'things/1').at(-1) === 3)
   })
 
-  it('is asked no more once the server has closed, and costs nothing where nothing changes', async () => {
+  it('is not asked again once the server has closed, and costs nothing where nothing changes', async () => {
     await open({ after: [50], read: () => 1 })
     const socket = await subscribed()
     await socket.next('event')

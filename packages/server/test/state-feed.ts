@@ -7,7 +7,7 @@ export class StateFeed extends HandFeed {
   #state: FeedState = 'stopped'
   /** What happened to it, in order. */
   readonly calls: string[] = []
-  /** With what `start` rejects; `hang`: it never settles. */
+  /** The error with which `start` rejects; `hang`: it never settles. */
   failure: Error | 'hang' | null
   /** Whether another process has the source. */
   isHeld = false

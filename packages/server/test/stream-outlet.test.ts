@@ -47,7 +47,7 @@ describe("a connection's own messages", () => {
     expect(overflows).toBe(0)
   })
 
-  it('overflow that of a client that asks and does not read (F17)', () => {
+  it('overflow the outbox of a client that sends requests and does not read (F17)', () => {
     send(10)
     expect(overflows).toBe(0)
     send(1)

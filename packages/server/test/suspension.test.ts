@@ -119,7 +119,7 @@ describe('a subscription whose principal was revoked, while its endpoint cannot 
         await endpoints.settle(reader)
         expect(versionsOf(reader.messages, 'talk')).toEqual([2, 3, 4, 5])
         expect(versionsOf(reader.messages, 'mine').at(-1)).toBe(5)
-        // It vouches for what it has told.
+        // It stands by what it has told.
         for (const topic of ['talk', 'mine'])
           expect(last(reader, 'fresh', topic)).toBeGreaterThan(last(reader, 'event', topic))
         const offsets = ofType(reader.messages, 'event')
@@ -138,7 +138,7 @@ describe('a subscription whose principal was revoked, while its endpoint cannot 
     },
   )
 
-  it('is told nothing where the endpoint answers at once, and goes on', async () => {
+  it('is told nothing where the endpoint answers immediately, and continues', async () => {
     await open()
     const socket = await endpoints.socket('ann', 'talk', 'mine', 'markers')
     await endpoints.app.crossfade.revoke('ann')
@@ -149,7 +149,7 @@ describe('a subscription whose principal was revoked, while its endpoint cannot 
     expect([...ofType(socket.messages, 'stale'), ...ofType(socket.messages, 'fresh')]).toEqual([])
   })
 
-  it('is told changes at the stage hint only that there are some', async () => {
+  it('is told at the stage hint only that there are changes', async () => {
     await open()
     const socket = await endpoints.socket('ann', 'markers')
     for (const topic of ['talk', 'mine']) socket.send({ type: 'subscribe', id: topic, topic, mode: 'changes' })
@@ -165,7 +165,7 @@ describe('a subscription whose principal was revoked, while its endpoint cannot 
     expect(ofType(socket.messages, 'event').every(({ topic }) => topic === 'markers')).toBe(true)
   })
 
-  it('that is revoked again as it goes on is not lost', async () => {
+  it('that is revoked again as it resumes is not lost', async () => {
     await open()
     const socket = await endpoints.socket('ann', 'talk', 'mine', 'markers')
     for (let round = 0; round < 20; round++) {
@@ -230,7 +230,7 @@ describe('a subscription whose principal was revoked, while its endpoint cannot 
     expect(versionsOf(again.messages, 'mine')).toEqual([2])
   })
 
-  it('goes on with a token that the endpoint accepts, and waits with one that it does not know', async () => {
+  it('continues with a token that the endpoint accepts, and waits with one that it does not know', async () => {
     await open()
     const socket = await endpoints.socket('ann', 'talk', 'markers')
     endpoints.trouble = busy
@@ -264,7 +264,7 @@ describe('a subscription whose principal was revoked, while its endpoint cannot 
     await until(() => versionsOf(ann.messages, 'talk').length === 1)
   })
 
-  it('is told the truth of a value that became stale meanwhile', async () => {
+  it('is told that a value became stale meanwhile', async () => {
     await open()
     const socket = await endpoints.socket('ann', 'news', 'markers')
     // A check may be short; a load of the public value fails after it began.
@@ -317,7 +317,7 @@ it('a page of history that is being read when its principal is revoked is not se
 
 describe('a slow reader that is revoked while it recovers (D10)', () => {
   it.each(['refuses', 'cannot tell'])(
-    'is looked at then, and gets nothing that came later: the endpoint %s',
+    'is checked then, and gets nothing that came later: the endpoint %s',
     async (what) => {
       await open({ limits: { maxOutboxBytes: 256 * 1024, historyBytes: 512 * 1024 * 1024, historyCount: 10_000 } })
       const { app } = endpoints
@@ -329,7 +329,7 @@ describe('a slow reader that is revoked while it recovers (D10)', () => {
         body: { topics: { talk: { cursor: start } } },
         paused: true,
       })
-      // The recovery stands still when the kernel takes no more.
+      // The recovery stops when the kernel takes no more.
       const sides = (): number => [...sockets].reduce((sum, side) => sum + side.bytesWritten, 0)
       const sockets = new Set<{ bytesWritten: number }>()
       app.server.on('connection', (side) => sockets.add(side))

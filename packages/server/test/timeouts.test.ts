@@ -43,7 +43,7 @@ async function poll(origin: string): Promise<Response> {
 }
 
 describe('beside the time-outs of the application', () => {
-  it('stay heartbeats and holds below connectionTimeout, and clients are told (R12, R25, F18)', async () => {
+  it('heartbeats and held requests stay below connectionTimeout, and clients are told (R12, R25, F18)', async () => {
     const { origin, warnings } = await listen({ connectionTimeout: 2_400 })
     const stream = await Stream.open(`${origin}/crossfade/sse`, { body: { topics: { 'ticks/a': {} } } })
     const [held, polled] = await Promise.all([hold(origin), poll(origin)])
@@ -57,13 +57,13 @@ describe('beside the time-outs of the application', () => {
     expect(warnings).toEqual([expect.stringContaining('heartbeatMs is 1200 in place of 15000')])
   })
 
-  it('do they so where the time-out is set on the server itself, after the plugin', async () => {
+  it('they do so too where the time-out is set on the server itself, after the plugin', async () => {
     const { origin, warnings } = await listen({}, ({ server }) => server.setTimeout(1_000))
     expect((await hold(origin)).status).toBe(304)
     expect(warnings).toEqual([expect.stringContaining('maxHoldMs is 500 in place of 25000')])
   })
 
-  it('stay holds below handlerTimeout, that of the application or of a route', async () => {
+  it('held requests stay below handlerTimeout, of the application or of a route', async () => {
     const { origin } = await listen({ handlerTimeout: 1_000 })
     expect((await hold(origin)).status).toBe(304)
     expect((await poll(origin)).status).toBe(200)
@@ -74,7 +74,7 @@ describe('beside the time-outs of the application', () => {
     expect((await hold(other.origin, '/own')).status).toBe(304)
   })
 
-  it('nothing is cut where it fits (R12)', async () => {
+  it('nothing is shortened where it fits (R12)', async () => {
     const { warnings } = await listen({ connectionTimeout: 60_000, requestTimeout: 1_000, keepAliveTimeout: 1_000 })
     expect(warnings).toEqual([])
   })

@@ -24,7 +24,7 @@ describe('value()', () => {
     expect(value('orders')).toEqual({ topic: 'orders' })
   })
 
-  it('takes rules whose parameters the pattern has, one and all', () => {
+  it('takes rules whose parameters the pattern has', () => {
     const block = value('orgs/:org/orders/:id', {
       on: [
         changes(orders, (row) => ({ org: row.org, id: row.id })),
@@ -61,7 +61,7 @@ describe('value()', () => {
     })
     expect(atStart('/orders', any)).toThrow(/"id"/)
     const table = value('orders', {
-      // @ts-expect-error A table is no rule.
+      // @ts-expect-error A table is not a rule.
       on: [orders],
     })
     expect(atStart('/orders', table)).toThrow(/not a rule/)
@@ -89,7 +89,7 @@ describe('value()', () => {
   it('refuses keys that it does not know, and those of a log, as the server does at start', () => {
     // @ts-expect-error It is audience.
     expect(atStart('/orders', value('orders', { audiance: 'public' }))).toThrow(/audience/)
-    // @ts-expect-error A page of a value is a value of its own.
+    // @ts-expect-error Each page is a separate value.
     expect(atStart('/orders', value('orders', { paging: ['after'] }))).toThrow(/page/)
     // @ts-expect-error There is no such audience.
     expect(atStart('/orders', value('orders', { audience: 'Public' }))).toThrow(/"public"/)

@@ -37,7 +37,7 @@ it.each<[string, (id: string) => object]>([
   ['of another name', (id) => ({ Id: id })],
   ['more than it has', (id) => ({ id, shop: '1' })],
 ])(
-  'a rule that turns out to give parameters %s loads the values of its route, and is told once',
+  'a rule that turns out to give parameters %s loads the values of its route, and is reported once',
   async (_what, give) => {
     let version = 1
     const on = [rule('orders', { params: namedBy(give) })]
@@ -62,7 +62,7 @@ it.each<[string, (id: string) => object, boolean]>([
   ['a parameter of another name', (id) => ({ Room: id }), true],
   ['none, of a list that is rewritten', () => ({}), false],
 ])(
-  'a rule of a log that turns out to give %s is a loss of the log, and is told once (R4)',
+  'a rule of a log that turns out to give %s is a loss of the log, and is reported once (R4)',
   async (_what, give, hasData) => {
     const data = hasData ? { data: (row: Row) => row } : {}
     app.crossfade.log('rooms/:room', { public: true, on: [rule('messages', { params: namedBy(give), ...data })] })

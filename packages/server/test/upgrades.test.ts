@@ -14,7 +14,7 @@ import { Socket } from './socket.ts'
 
 let app: FastifyInstance
 let warnings: Error[]
-/** When all that comes before in the order of `preClose` is done. */
+/** When all earlier `preClose` hooks are done. */
 let ended: Promise<void>
 const warned = (warning: Error): number => warnings.push(warning)
 beforeEach(() => {
@@ -40,7 +40,7 @@ async function listen(order: 'before' | 'after', product: () => unknown): Promis
   return app.listen({ host: '127.0.0.1', port: 0 })
 }
 
-/** Opens a WebSocket of the product, says something and gives the answer. */
+/** Opens a WebSocket of the product, sends something and returns the answer. */
 async function echoed(url: string, message: string, options: ClientOptions = {}): Promise<string> {
   const socket = new WebSocket(url.replace('http', 'ws'), options)
   await once(socket, 'open')
@@ -146,16 +146,13 @@ describe.each(['before', 'after'] as const)('an upgrade of the product, our plug
   })
 })
 
-describe('a wish for an upgrade that nobody grants', () => {
-  it.each(['h2c', 'websocket', 'TLS/1.0'])(
-    'for %s is passed over, as without the plugin (R10, D22)',
-    async (protocol) => {
-      const origin = await listen('before', () => {
-        app.get('/hello', (request) => `hello ${request.headers.upgrade ?? ''}`)
-      })
-      expect(await exchange(origin, upgrade('/hello', protocol), 'hello')).toContain(`hello ${protocol}`)
-    },
-  )
+describe('a request for an upgrade that nobody handles', () => {
+  it.each(['h2c', 'websocket', 'TLS/1.0'])('to %s is ignored, as without the plugin (R10, D22)', async (protocol) => {
+    const origin = await listen('before', () => {
+      app.get('/hello', (request) => `hello ${request.headers.upgrade ?? ''}`)
+    })
+    expect(await exchange(origin, upgrade('/hello', protocol), 'hello')).toContain(`hello ${protocol}`)
+  })
 
   it('keeps the body of its request, its connection and what follows on it (R10, D22)', async () => {
     const seen: unknown[] = []
@@ -185,7 +182,7 @@ describe('a wish for an upgrade that nobody grants', () => {
     expect(seen[14]).toEqual({ n: 15, text: 'ä'.repeat(15_000) })
   })
 
-  it('under {base} is a plain request too, whoever else listens', async () => {
+  it('under {base} is a plain request too, even if others listen for upgrades', async () => {
     const origin = await listen('before', () => new SocketIo(app.server))
     expect(await exchange(origin, upgrade('/crossfade/health', 'h2c'), '"ok":true')).toContain('200')
   })

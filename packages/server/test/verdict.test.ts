@@ -40,10 +40,10 @@ const aborts: Handler = (request, reply) => {
 }
 const inAnHour = (): string => new Date(Date.now() + 3_600_000).toUTCString()
 
-/** What the endpoint answers these credentials, and what that is on the wire when they subscribe. */
+/** What the endpoint answers these credentials, and what they get on the wire when they subscribe. */
 const refusals: [string, Handler, string][] = [
   ['302 to a login', redirect, 'forbidden'],
-  ['304 to nobody who asked for it', status(304), 'forbidden'],
+  ['304 although nobody asked for it', status(304), 'forbidden'],
   ['200 with a login page', html, 'forbidden'],
   ['200 text', (_, reply) => reply.type('text/plain').send('{"version":9}'), 'forbidden'],
   ['400', status(400), 'forbidden'],
@@ -65,13 +65,13 @@ const unknowns: [string, Handler, string, string][] = [
   ['503', status(503), 'server_error', 'endpoint_failed'],
   ['503 with a time', status(503, { 'retry-after': '1' }), 'overloaded', 'endpoint_failed'],
   ['an exception', () => Promise.reject(new Error('gone')), 'server_error', 'endpoint_failed'],
-  ['JSON that is none', (_, reply) => reply.type('application/json').send('{"v":'), 'server_error', 'endpoint_failed'],
+  ['invalid JSON', (_, reply) => reply.type('application/json').send('{"v":'), 'server_error', 'endpoint_failed'],
   ['nothing in time', hangs, 'server_error', 'endpoint_timeout'],
   ['an aborted socket', aborts, 'server_error', 'endpoint_failed'],
 ]
 
-describe('a run that is answered by what these credentials may not have (D13)', () => {
-  it.each(refusals)('%s: is no permission to subscribe', async (_, trouble, code) => {
+describe('a run whose answer refuses these credentials (D13)', () => {
+  it.each(refusals)('%s: is not a permission to subscribe', async (_, trouble, code) => {
     await open()
     endpoints.trouble = trouble
     const socket = await endpoints.socket('ann')
@@ -100,7 +100,7 @@ describe('a run that is answered by what these credentials may not have (D13)', 
     },
   )
 
-  it('says the same of what is gone and of what is refused (R52)', async () => {
+  it('says the same about gone and refused topics (R52)', async () => {
     await open()
     const said: object[] = []
     for (const code of [403, 404, 410]) {
@@ -118,7 +118,7 @@ describe('a run that is answered by what these credentials may not have (D13)', 
     expect(JSON.stringify(said)).not.toMatch(/40[34]|410/)
   })
 
-  it('is told at once by the endpoint itself to who wants its answer held (R12)', async () => {
+  it('is told immediately by the endpoint itself to a client that asks for a held answer (R12)', async () => {
     await open()
     for (const url of ['/mine', '/talk', '/news']) {
       endpoints.trouble = null
@@ -129,7 +129,7 @@ describe('a run that is answered by what these credentials may not have (D13)', 
         const headers = { ...as('ann'), 'if-none-match': String(etag), prefer: 'wait=20' }
         const plain = await endpoints.app.inject({ url, headers: as('ann') })
         await endpoints.app.crossfade.revoke('ann')
-        // A public value that is held by its topic is nobody's secret, and its endpoint is not asked.
+        // A public value that its topic has is not secret, and its endpoint is not asked.
         if (url === '/news') endpoints.app.crossfade.invalidate('news')
         const held = await endpoints.app.inject({ url, headers })
         expect([url, name, held.statusCode]).toEqual([url, name, plain.statusCode])
@@ -138,7 +138,7 @@ describe('a run that is answered by what these credentials may not have (D13)', 
   })
 })
 
-describe('a run that says nothing of these credentials (D13)', () => {
+describe('a run that says nothing about these credentials (D13)', () => {
   it.each(unknowns)('%s: is neither a permission to subscribe nor a refusal', async (_, trouble, code) => {
     await open()
     endpoints.trouble = trouble
@@ -163,7 +163,7 @@ describe('a run that says nothing of these credentials (D13)', () => {
     },
   )
 
-  it.each(unknowns)('%s: ends nothing at a check of every day, and events go on', async (_, trouble) => {
+  it.each(unknowns)('%s: ends nothing at a periodic check, and events continue', async (_, trouble) => {
     await open(50)
     const socket = await endpoints.socket('ann', 'talk', 'markers')
     endpoints.trouble = trouble
@@ -186,7 +186,7 @@ describe('a run that is answered (D13)', () => {
     await socket.next('event')
     const answer = await endpoints.poll('ann', { mine: {} })
     expect(ofType(answer.messages, 'event')).toMatchObject([{ event: 'snapshot', data: null }])
-    // It is a permission as any other 2xx.
+    // It is a permission like any other 2xx.
     await endpoints.app.crossfade.revoke('ann')
     await endpoints.change()
     endpoints.trouble = null
@@ -213,7 +213,7 @@ describe('a run that is answered (D13)', () => {
 })
 
 describe('Retry-After', () => {
-  it('is read as seconds and as a date (RFC 9110 §10.2.3), and is nothing where it is neither', () => {
+  it('is read as seconds and as a date (RFC 9110 §10.2.3), and is absent where it is neither', () => {
     expect(retryAfterMs('120')).toBe(120_000)
     expect(retryAfterMs(7)).toBe(7_000)
     const ms = retryAfterMs(inAnHour()) ?? 0

@@ -52,14 +52,14 @@ describe('a WebSocket connection', () => {
     socket.close()
   })
 
-  it('that says no hello in time is closed with 4408 (R32)', async () => {
+  it('that sends no hello in time is closed with 4408 (R32)', async () => {
     const strict = await openShop({ limits: { helloMs: 200 } })
     const silent = await Socket.open(await strict.listen())
     expect((await silent.closed).code).toBe(4408)
     await strict.app.close()
   })
 
-  it('closes what breaks the contract with its code (R32, R33)', async () => {
+  it('that breaks the contract is closed with the matching code (R32, R33)', async () => {
     const cases: [(socket: Socket) => void, number][] = [
       [(socket) => socket.raw.send('not json'), 4400],
       [(socket) => socket.raw.send('[1]'), 4400],
@@ -104,7 +104,7 @@ describe('a WebSocket connection', () => {
     both.close()
   })
 
-  it('tells wrong fields and unknown topics by an error, and goes on (R33, R54)', async () => {
+  it('reports wrong fields and unknown topics by an error, and stays open (R33, R54)', async () => {
     const socket = await Socket.greet(origin)
     socket.send(
       { type: 'subscribe', id: 'a', topic: '' },
@@ -185,7 +185,7 @@ describe('a WebSocket connection', () => {
   it('judges what comes behind a token in the same frame by that token (R33, R53)', async () => {
     const vault = await openShop({
       authenticate: async ({ headers }) => {
-        // Looking at credentials takes its time.
+        // Verifying credentials takes time.
         await new Promise(setImmediate)
         return { id: 'ann', mayEnter: headers.authorization === 'Bearer insider' }
       },
@@ -199,7 +199,7 @@ describe('a WebSocket connection', () => {
     await vault.app.close()
   })
 
-  it('that leaves a ping without an answer for an interval is told so, and closed with 4408 (R27)', async () => {
+  it('that does not answer a ping for an interval is told so, and closed with 4408 (R27)', async () => {
     const strict = await openShop({ limits: { heartbeatMs: 500 } })
     const address = await strict.listen()
     const living = await Socket.greet(address)
@@ -308,7 +308,7 @@ describe('a WebSocket connection', () => {
   })
 
   it.each(['/nosuch', '/crossfade', '/crossfade/nosuch', '/crossfade/poll', '/crossfade/health'])(
-    'is none on %s, which says 404',
+    'does not exist on %s, which answers 404',
     async (path) => {
       const raw = new WebSocket(`${origin.replace('http', 'ws')}${path}`)
       const status = await new Promise((resolve) => {

@@ -1,5 +1,5 @@
 /**
- * A real PostgreSQL from npm: nothing to install, works as root and as anybody.
+ * A real PostgreSQL from npm: nothing to install, works as root and as any user.
  *
  * @module
  */
@@ -26,7 +26,7 @@ import {
 export interface EmbeddedPostgresOptions {
   /** Where the data is kept. Default: a new folder that is removed at the end. */
   dataFolder?: string
-  /** 0, the default, takes any that is free. */
+  /** 0, the default, takes any free port. */
   port?: number
   /** Arguments of `postgres`, such as `['-c', 'wal_level=logical']`. */
   flags?: readonly string[]
@@ -57,7 +57,7 @@ const childrenMs = 10_000
 /**
  * Starts PostgreSQL on 127.0.0.1, in a process group of its own: signals for ours do not reach it.
  *
- * @throws Error with the server's own words when it does not start, or when another process that lives uses the data folder.
+ * @throws Error with the server's own words when it does not start, or when another living process uses the data folder.
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions = {}): Promise<EmbeddedPostgres> {
   const runAs = serverUser()
@@ -113,7 +113,7 @@ export async function freePort(): Promise<number> {
   return port
 }
 
-/** Makes the data beside its folder and moves it there when it is whole: a start that was killed leaves no half of it. */
+/** Creates the data beside its folder and moves it there when it is complete: a start that was killed leaves nothing half done. */
 async function initialise(binaries: Binaries, dataFolder: string, runAs: ServerUser): Promise<void> {
   for (const name of readdirSync(dirname(dataFolder))) {
     if (name.startsWith(`${basename(dataFolder)}.new-`))
@@ -209,7 +209,7 @@ async function launch(
       resolve()
     })
   })
-  // Its later words are nobody's; a full pipe would stop it.
+  // Its later output is ignored, but read: a full pipe would stop it.
   child.stderr?.removeAllListeners('data').resume()
   child.removeAllListeners('exit')
   child.unref()

@@ -19,7 +19,7 @@ export interface Faults {
   cutAfterMs: number | null
   /** Requests whose path begins with this answer 502 with HTML. `null`: none. */
   blockedPath: string | null
-  /** Response headers that are taken off, lower-case. */
+  /** Response headers that are removed, lower-case. */
   stripHeaders: readonly string[]
 }
 
@@ -33,7 +33,7 @@ const noFaults: Faults = {
 }
 
 /**
- * An HTTP proxy on 127.0.0.1 between a client and a server that misbehaves as told: the middleboxes of FAULTS.md, in one process.
+ * An HTTP proxy on 127.0.0.1 between a client and a server, which misbehaves on demand: the middleboxes of FAULTS.md, in one process.
  */
 export class FaultProxy {
   readonly faults: Faults = { ...noFaults }
@@ -66,7 +66,7 @@ export class FaultProxy {
     this.#target = new URL(target)
   }
 
-  /** Takes all faults away. */
+  /** Removes all faults. */
   heal(): void {
     Object.assign(this.faults, noFaults)
   }

@@ -1,5 +1,5 @@
 /**
- * What Crossfade is tested with, for those who build on it: fault proxies, seeded randomness and the judge of histories.
+ * What Crossfade is tested with, also for applications that build on it: fault proxies, seeded randomness and the judge of histories.
  *
  * @module
  */

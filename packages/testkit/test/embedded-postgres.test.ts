@@ -14,7 +14,7 @@ beforeEach(() => (folder = mkdtempSync(join(tmpdir(), 'crossfade-testkit-'))))
 afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
 describe('a data folder', () => {
-  it('is one process’s, until that gives it up or is gone', async () => {
+  it('belongs to one process, until that releases it or is gone', async () => {
     const data = join(folder, 'data')
     const other = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'], { stdio: 'ignore' })
     claim(data)()

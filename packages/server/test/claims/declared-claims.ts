@@ -23,7 +23,7 @@ export const incomplete: CrossfadeOptions = {
 }
 
 export const other: CrossfadeOptions = {
-  // @ts-expect-error The role is no number.
+  // @ts-expect-error The role is not a number.
   authenticate: () => ({ id: 'ann', orgId: 'a', role: 1 }),
 }
 

@@ -12,7 +12,7 @@ interface Owner {
  * Claims a data folder for this process, so that a second one does not end the server of the first.
  *
  * @returns gives the claim up. A claim whose process is gone counts for nothing.
- * @throws Error when another process that lives has it.
+ * @throws Error when another living process has it.
  */
 export function claim(dataFolder: string): () => void {
   const file = `${dataFolder}.owner`

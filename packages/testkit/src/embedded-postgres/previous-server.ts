@@ -5,7 +5,7 @@ import { exists, isAlive } from './processes.ts'
 const patienceMs = 12_000
 
 /**
- * Ends a server that an earlier, killed process left on this data folder, and takes away a lock whose number somebody else has now, or a
+ * Ends a server that an earlier, killed process left on this data folder, and takes away a lock whose process id belongs to another process now, or a
  * zombie: after kill −9 of everything the next start must work, and PostgreSQL would think that its server lives. A lock whose process is gone
  * stays: it says where the shared memory is, by which PostgreSQL sees whether children of a killed server still write.
  */
@@ -28,7 +28,7 @@ async function endServer(pid: number, dataFolder: string): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, 500))
 }
 
-/** Whether this process is a living server of this data folder, not somebody else who got its number. */
+/** Whether this process is a living server of this data folder, not another process that got its id. */
 function serves(pid: number, dataFolder: string): boolean {
   if (!isAlive(pid)) return false
   if (!existsSync('/proc/self/cmdline')) return true

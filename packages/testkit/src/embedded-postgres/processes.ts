@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 
-/** Whether a process has this number, be it a zombie. */
+/** Whether there is a process with this id, even a zombie. */
 export function exists(pid: number): boolean {
   try {
     process.kill(pid, 0)
@@ -19,7 +19,7 @@ export function isAlive(pid: number): boolean {
   return state !== undefined && state !== 'Z' && state !== 'X'
 }
 
-/** When a process began, in the system's own count: tells it from a later one with its number. `null` where the system does not say. */
+/** When a process began, in the system's own count: distinguishes it from a later one with the same id. `null` where the system does not say. */
 export function beginningOf(pid: number): string | null {
   return statOf(pid)?.[19] ?? null
 }

@@ -31,7 +31,7 @@ export function serverUser(): ServerUser {
   return process.getuid?.() === 0 ? { uid: nobody, gid: nobody } : {}
 }
 
-/** Where a folder can be that the server's user can enter and write: elsewhere when a parent keeps that user out. */
+/** A path for a folder that the server's user can enter and write: elsewhere when a parent keeps that user out. */
 export function reachablePlace(folder: string, user: ServerUser): string {
   const wanted = resolve(folder)
   return canEnter(dirname(wanted), user) ? wanted : join(privateRoot(user), hash(wanted))
@@ -51,7 +51,7 @@ export function makeReachable(folder: string, actual: string, user: ServerUser):
   makeOwned(actual, user)
 }
 
-/** @throws Error when there is data, which nobody but its owner may take away. */
+/** @throws Error when there is data, which only its owner may remove. */
 function makeRoom(wanted: string): void {
   mkdirSync(dirname(wanted), { recursive: true })
   if (linkTarget(wanted) !== null) return rmSync(wanted)
@@ -64,7 +64,7 @@ function makeRoom(wanted: string): void {
   rmdirSync(wanted)
 }
 
-/** Makes a folder of the server's user, for nobody else. */
+/** Creates a folder that belongs to the server's user alone. */
 export function makeOwned(actual: string, user: ServerUser): void {
   mkdirSync(actual, { recursive: true })
   if (user.uid === undefined || user.gid === undefined) return
@@ -80,7 +80,7 @@ function linkTarget(path: string): string | null {
   }
 }
 
-/** The programs where the server's user can run them: a copy when a parent folder keeps that user out, as in a clone below `mktemp -d`. */
+/** The programs at a path where the server's user can run them: a copy when a parent folder keeps that user out, as in a clone below `mktemp -d`. */
 export function reachableBinaries(binaries: Binaries, user: ServerUser): Binaries {
   if (canEnter(dirname(binaries.postgres), user)) return binaries
   const native = dirname(dirname(binaries.postgres))

@@ -32,10 +32,10 @@ export interface Violation {
 }
 
 /**
- * Judges a run: order never broken, nothing twice, nothing missing between first and last (log topics), the last value equal to the
+ * Judges a run: order never broken, nothing repeated, nothing missing between first and last (log topics), the last value equal to the
  * database's (value topics).
  *
- * @returns every violation; an empty list is the promise kept.
+ * @returns every violation; an empty list means that the promises were kept.
  */
 export function judge(history: History): Violation[] {
   return [
