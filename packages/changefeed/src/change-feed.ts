@@ -11,12 +11,12 @@ export interface WatchedTable {
 }
 
 /**
- * Where a feed is in its life.
+ * The state of a feed.
  *
  * - `starting`: `start` has not resolved yet.
  * - `standby`: another process follows the source under the same name; this feed waits to take over.
  * - `streaming`: changes flow to the sink.
- * - `reconnecting`: the connection is lost and is being made again.
+ * - `reconnecting`: the connection is lost and is being restored.
  * - `stopped`: not started, stopped, or given up for good.
  */
 export type FeedState = 'starting' | 'standby' | 'streaming' | 'reconnecting' | 'stopped'
@@ -33,7 +33,7 @@ export interface FeedStatus {
 
 /** Options of {@link ChangeFeed.start}. */
 export interface FeedStart {
-  /** What is at or before this position is not emitted. */
+  /** Changes at or before this position are not emitted. */
   readonly from?: Position
   /**
    * While another process follows the source under the same name: resolve in state `standby`, leave that process undisturbed, and
@@ -51,7 +51,7 @@ export interface FeedStart {
 export interface ChangeFeed {
   /**
    * Resolves when changes flow, or when the feed stands by. Rejects when the source cannot be followed as it is set up; then it may be
-   * started again. Afterwards lost connections are made again without another call.
+   * started again. Afterwards lost connections are restored without another call.
    */
   start(sink: (batch: ChangeBatch) => Promise<void>, options?: FeedStart): Promise<void>
   stop(): Promise<void>

@@ -1,5 +1,5 @@
 /**
- * A place in a source's order of commits. Opaque and of fixed width, so that positions of one source compare as strings: `<` is
+ * A position in a source's order of commits. Opaque and of fixed width, so that positions of one source compare as strings: `<` is
  * earlier.
  */
 export type Position = string
@@ -39,6 +39,6 @@ export interface ChangeBatch {
   readonly changes: readonly RowChange[]
   /** Present on the parts of a transaction that is too large for one batch. */
   readonly part?: { readonly index: number; readonly last: boolean }
-  /** Changes before this batch are lost: whatever is held may be old. */
+  /** Changes before this batch are lost: every value read before may be old. */
   readonly gap?: { readonly reason: string }
 }

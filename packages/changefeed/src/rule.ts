@@ -9,7 +9,7 @@ export type TopicParams<Name extends string = string> = Readonly<Record<Name, st
  *
  * - `integer`, `safeInteger` (beyond 2^53 digits are lost), `number`, `uuid`, `boolean`, `date`: one spelling is canonical.
  * - `padded`: `char(n)`, which is sent with blanks up to `length`.
- * - `loose`: other types, such as citext, numeric or times, with spellings that no rule of ours tells apart.
+ * - `loose`: other types, such as citext, numeric or times, whose spellings we cannot compare.
  */
 export type IdForm =
   | { readonly kind: 'integer' | 'safeInteger' | 'number' | 'uuid' | 'boolean' | 'date' }
@@ -53,6 +53,6 @@ export function touched(
   if (change.op === 'truncate') return { before: 'all', after: null }
   const before = change.before === null ? null : rule.params(change.before)
   const after = change.after === null ? null : rule.params(change.after)
-  // What was not sent of the old row is as in the new one.
+  // Columns of the old row that were not sent are as in the new one.
   return { before: rule.moves === false && before === 'all' && after !== null ? null : before, after }
 }

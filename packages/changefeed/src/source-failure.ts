@@ -3,9 +3,9 @@ import { CrossfadeError } from '@crossfade/protocol'
 /**
  * Tells the two kinds of errors that a feed has.
  *
- * A source failure is what the database lacks or refuses: it is down, says no, has no such table. It can go away while the process
- * runs, so it is worth another attempt. All else is a mistake in code, such as a bad option or a package that is not installed, which
- * no attempt mends.
+ * A source failure is what the database lacks or refuses: it is down, says no, has no such table. It can end while the process
+ * runs, so it is worth another attempt. Everything else is a mistake in code, such as a bad option or a package that is not installed, which
+ * no attempt can cure.
  *
  * @returns `true` for a source failure: every error but `invalid_options` and JavaScript's own.
  */

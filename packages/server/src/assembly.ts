@@ -66,8 +66,8 @@ export function assemble(
       run: (address, as, run) => runner.run(address, as, run),
       service,
       revocationSeq: () => access.revocationSeq(),
-      granted: (address, identity, since) => {
-        if (address.definition.authorize === null) access.granted(address, identity, since)
+      granted: (address, identity, seq) => {
+        if (address.definition.authorize === null) access.granted(address, identity, seq)
       },
       grantedToRun: (address, headers) => access.grantedToRun(address, headers),
       refused: (address, identity) => {

@@ -6,7 +6,7 @@ import type { Duplex } from 'node:stream'
 /** What a proxy does to WebSocket upgrades: `refuse` answers 400, `hang` never answers, `strip` forwards a plain GET. */
 export type UpgradeFault = 'pass' | 'refuse' | 'hang' | 'strip'
 
-/** What a proxy does to streamed answers: `hold` gives everything at the end, `close` ends them at once, `refuse` answers 403. */
+/** What a proxy does to streamed answers: `hold` sends everything at the end, `close` ends them immediately, `refuse` answers 403. */
 export type StreamFault = 'pass' | 'hold' | 'close' | 'refuse'
 
 /** The faults of a {@link FaultProxy}. Change them at any time; they take effect on the next request. */

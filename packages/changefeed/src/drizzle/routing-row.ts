@@ -5,7 +5,7 @@ import { typedValue, type ColumnDescription, type TableDescription } from './tab
 /** Thrown out of a topic function that reads a column which the source did not send. */
 export class UnsentColumn extends Error {}
 
-/** Makes rows for topic functions: a column is decoded when it is read, as few are. */
+/** Makes rows for topic functions: a column is decoded only when it is read, since few are. */
 export type RoutingRows = (row: Row) => object
 
 const rowOf = Symbol('row')

@@ -16,7 +16,7 @@ export interface ColumnDescription {
   readonly idForm: IdForm | null
 }
 
-/** What a rule needs to know of a Drizzle table. */
+/** What a rule needs to know about a Drizzle table. */
 export interface TableDescription {
   readonly schema: string
   readonly name: string

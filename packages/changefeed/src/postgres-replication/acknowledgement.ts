@@ -1,14 +1,14 @@
 import type { Lsn } from './lsn.ts'
 
 /**
- * What the database may forget. It is told exactly the end of the last handled commit: the next commit's record may begin at that
+ * How much of its log the database may discard. It is given exactly the end of the last handled commit: the next commit's record may begin at that
  * very byte, and the server skips what begins before the acknowledged one.
  */
 export class Acknowledgement {
   #handled: Lsn = 0n
   #received: Lsn = 0n
 
-  /** What to tell the server; 0 is a sign of life without progress. */
+  /** The position to acknowledge; 0 is a sign of life without progress. */
   get lsn(): Lsn {
     return this.#handled
   }

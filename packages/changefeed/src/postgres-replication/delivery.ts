@@ -16,17 +16,17 @@ export interface Delivery {
   readonly gap?: string
 }
 
-/** What a {@link DeliveryQueue} calls. */
+/** The callbacks of a {@link DeliveryQueue}. */
 export interface DeliveryPort {
   readonly source: string
   /** Resolves when a fresh read sees the transaction. */
   visible(xid: number): Promise<void>
   sink(batch: ChangeBatch): Promise<void>
-  /** The sink has taken it, or there was nothing to send it. */
+  /** The sink has taken it, or there was nothing to send. */
   handled(delivery: Delivery): void
-  /** The sink rejected; the same batch comes again. */
+  /** The sink rejected; the same batch is delivered again. */
   failed(error: unknown): void
-  /** How many bytes wait now. */
+  /** How many bytes are waiting. */
   waiting(bytes: number): void
 }
 
@@ -50,12 +50,12 @@ export class DeliveryQueue {
     this.#port = port
   }
 
-  /** Nothing waits and nothing is under way. */
+  /** Nothing is waiting and nothing is under way. */
   get isIdle(): boolean {
     return this.#running === null
   }
 
-  /** How long the oldest waits, ms. */
+  /** How long the oldest has been waiting, ms. */
   get waitMs(): number {
     const oldest = this.#queue[0]
     return oldest === undefined ? 0 : performance.now() - oldest.arrivedAt
@@ -69,7 +69,7 @@ export class DeliveryQueue {
     this.#running ??= this.#run()
   }
 
-  /** Drops what waits, and resolves when the sink has answered what it was given last. */
+  /** Drops what is waiting, and resolves when the sink has answered the last batch. */
   async close(): Promise<void> {
     this.#closing.abort()
     await this.#running
@@ -84,7 +84,7 @@ export class DeliveryQueue {
       this.#port.handled(next.delivery)
       this.#port.waiting(this.#bytes)
     }
-    // In the same step as the last look at the queue: what is pushed next starts it again.
+    // In the same step as the last check of the queue: the next push starts it again.
     this.#running = null
   }
 
@@ -110,7 +110,7 @@ export class DeliveryQueue {
 
 const isWhole = ({ part, endLsn }: Delivery): boolean => part === 0 && endLsn !== null
 
-/** The last part of a large transaction goes to the sink even when it is empty: it says that no more follows. */
+/** The last part of a large transaction goes to the sink even when it is empty: it says that no more parts follow. */
 function mustReachSink(delivery: Delivery): boolean {
   return delivery.changes.length > 0 || delivery.gap !== undefined || !isWhole(delivery)
 }

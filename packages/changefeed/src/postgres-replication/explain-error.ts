@@ -7,7 +7,7 @@ const objectInUse = '55006'
 const forbidden = new Set(['42501', '28000', '28P01'])
 const noneLeft = new Set(['53400', '53300'])
 
-/** What PostgreSQL and the network say, in words that name the way out. Never with the password. */
+/** Errors of PostgreSQL and the network, with a remedy. Never with the password. */
 export function explainError(
   error: unknown,
   { connectionString, slot }: { connectionString: string; slot: string },
@@ -38,7 +38,7 @@ export function explainError(
   )
 }
 
-/** A name with several addresses fails with one error for each, and no words of its own. */
+/** A name with several addresses fails with one error for each, and no message of its own. */
 function wordsOf(error: unknown): string {
   if (error instanceof AggregateError && error.message === '') return error.errors.map((one) => wordsOf(one)).join('; ')
   return error instanceof Error ? error.message : String(error)

@@ -12,7 +12,7 @@ export interface PostgresReplicationOptions {
   publication?: string
   /** How often a heartbeat travels through the database, ms. Default 10 s. */
   heartbeatMs?: number
-  /** Hold each transaction until a fresh read sees it. Default true; turn it off only for a consumer that never reads the database. */
+  /** Hold each transaction back until a fresh read sees it. Default true; turn it off only for a consumer that never reads the database. */
   visibilityGate?: boolean
   /** Transactions with more changes come in parts of this size, or of about 4 MiB. Default 10,000. */
   maxTransactionChanges?: number
@@ -20,7 +20,7 @@ export interface PostgresReplicationOptions {
   maxBufferedBytes?: number
   /** How long to wait for a slot that another process holds, ms, where the feed may not stand by. Default 3 s. */
   slotWaitMs?: number
-  /** What to do when the slot is gone, or was read by somebody else: go on with a batch that says `gap`, or stop with `feed_slot_lost`. Default `gap`. */
+  /** What to do when the slot is gone, or was read by another process: continue with a batch that says `gap`, or stop with `feed_slot_lost`. Default `gap`. */
   onLostSlot?: 'gap' | 'fail'
   /** Default: warnings and errors to the console. */
   logger?: FeedLogger
@@ -34,7 +34,7 @@ const defaults = {
   visibilityGate: true,
   maxTransactionChanges: 10_000,
   maxBufferedBytes: 16 * 1024 * 1024,
-  // Fastify gives its start 10 s: what keeps the slot busy is said before.
+  // Fastify allows 10 s for the start: the error that names the slot's user comes before.
   slotWaitMs: 3_000,
   onLostSlot: 'gap',
 } as const

@@ -17,7 +17,7 @@ import { StreamSession } from './stream-session.ts'
  *
  * Each transaction is acknowledged, by exactly the end of its commit record, after the sink has taken it. Its position is the place of
  * its commit record, also for the parts of a large one, which come before the end of that record is known. Lost connections are made
- * again for ever. A table that is dropped, renamed or loses a column while it is followed is reported in `status().lastError` and to the
+ * again without end. A table that is dropped, renamed or loses a column while it is followed is reported in `status().lastError` and to the
  * logger; the others go on.
  *
  * One process at a time follows a slot. Others stand by if `start` lets them, and look four times a second whether it is free; the running
@@ -34,7 +34,7 @@ export function postgresReplication(options: PostgresReplicationOptions): Change
 
 const firstRetryMs = 100
 const retryCapMs = 10_000
-/** A session that lived so long counts as healthy: the next attempt comes soon. */
+/** A session that lived this long counts as healthy: the next attempt follows soon. */
 const healthyAfterMs = 5_000
 /** How long `stop` waits for the sink. */
 const stopGraceMs = 2_000
@@ -111,13 +111,13 @@ class PostgresReplicationFeed implements ChangeFeed {
   }
 
   #become(state: FeedState): void {
-    // What is still under way when the feed is stopped does not bring it back.
+    // Work that is still under way when the feed is stopped must not restart it.
     if (this.#state === state || (this.#stopping.signal.aborted && state !== 'stopped')) return
     this.#state = state
     for (const listener of this.#listeners) listener(state)
   }
 
-  /** Opens one session after the other until stopped. What fails before `start` has resolved rejects it; later it is tried again. */
+  /** Opens one session after the other until stopped. A failure before `start` has resolved rejects it; later ones are retried. */
   async #run(starting: Starting): Promise<void> {
     const { signal } = this.#stopping
     let isStarted = false
@@ -207,7 +207,7 @@ class PostgresReplicationFeed implements ChangeFeed {
       publication,
       tables: this.#watched,
       logger,
-      // A table that was well and is not any more does not end the stream of the others.
+      // A table that becomes faulty does not end the stream of the others.
       onTable: this.#hasStreamed ? onTable : null,
       standby: this.#standby,
       waitMs: slotWaitMs,
@@ -223,7 +223,7 @@ class PostgresReplicationFeed implements ChangeFeed {
   }
 
   /**
-   * Is this the stream that was read before?
+   * Checks that this is the stream that was read before.
    *
    * @throws CrossfadeError `feed_slot_lost`
    */
@@ -235,7 +235,7 @@ class PostgresReplicationFeed implements ChangeFeed {
     if (this.#options.onLostSlot === 'fail') {
       throw new CrossfadeError(
         'feed_slot_lost',
-        `Changes were lost: ${reason}. Read everything anew, and start the feed without a position.`,
+        `Changes were lost: ${reason}. Read everything again, and start the feed without a position.`,
       )
     }
     this.#options.logger.warn(`Changes were lost: ${reason}; all topics are told.`)
@@ -247,7 +247,7 @@ class PostgresReplicationFeed implements ChangeFeed {
     const side = this.#side
     this.#session = null
     this.#side = null
-    // First: a question that the database never answers must not keep the session from closing.
+    // First: a query that the database never answers must not keep the session from closing.
     const sideClosed = side?.close()
     await session?.close(graceMs)
     await sideClosed

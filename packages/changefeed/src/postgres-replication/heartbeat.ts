@@ -8,7 +8,7 @@ export interface HeartbeatPort {
   reached(lsn: Lsn): void
   /** Nothing is read from the stream, because the sink is behind. */
   isPaused(): boolean
-  /** The connection counts as dead: nothing came in for too long, or a beat could not be sent. */
+  /** The connection counts as dead: nothing was received for too long, or a beat could not be sent. */
   dead(reason: Error): void
 }
 
@@ -27,11 +27,11 @@ export class Heartbeat {
   #timer: NodeJS.Timeout | null = null
   #count = 0
   #sentAt: number | null = null
-  /** Beats since something came in. Counted in beats, not in ms, so that a process that was suspended reads its socket before it judges. */
+  /** Beats since something was received. Counted in beats, not in ms, so that a process that was suspended reads its socket before it judges. */
   #silent = 0
   #heardAt: number = performance.now()
 
-  /** @param name tells these beats from those of other feeds. */
+  /** @param name distinguishes these beats from those of other feeds. */
   constructor(name: string, everyMs: number, port: HeartbeatPort) {
     this.#port = port
     this.#name = name
@@ -43,7 +43,7 @@ export class Heartbeat {
     return this.#sentAt === null ? 0 : performance.now() - this.#sentAt
   }
 
-  /** Something came through the stream. */
+  /** Something arrived through the stream. */
   heard(): void {
     this.#silent = 0
     this.#heardAt = performance.now()

@@ -1,6 +1,6 @@
 import type { Position } from '../change.ts'
 
-/** A place in the write-ahead log, as a number of bytes. */
+/** A location in the write-ahead log, as a number of bytes. */
 export type Lsn = bigint
 
 /** Reads the form `16/B374D848`. */

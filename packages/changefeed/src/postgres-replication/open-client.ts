@@ -26,7 +26,7 @@ export interface Opening {
   readonly connectionString: string
   /** Names the connection in pg_stat_activity. */
   readonly slot: string
-  /** Gives the attempt up, however long the database would hang. */
+  /** Gives up the attempt, even if the database hangs. */
   readonly stopping: AbortSignal
 }
 
@@ -46,7 +46,7 @@ export async function openClient(
     connectionTimeoutMillis: answerMs,
     ...extra,
   })
-  // An error event that nobody hears would end the process.
+  // An error event without a listener would end the process.
   client.on('error', () => {})
   const giveUp = (): void => rawConnection(client).stream.destroy()
   stopping.addEventListener('abort', giveUp, { once: true })

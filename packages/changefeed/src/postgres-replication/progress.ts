@@ -1,21 +1,21 @@
 import type { Position } from '../change.ts'
 import type { Lsn } from './lsn.ts'
 
-/** What a feed knows of its source across connections. */
+/** What a feed knows about its source across connections. */
 export interface Progress {
   /** Identity of the source; `null` before the first connection. */
   source: string | null
-  /** Transactions at or before it are handled. */
+  /** Transactions at or before it have been handled. */
   position: Position | null
   /** The highest acknowledgement sent on this slot. */
   acknowledged: Lsn
-  /** Somebody relies on the changes from before, so a slot that is created anew means a gap. */
+  /** A consumer relies on the earlier changes, so a newly created slot means a gap. */
   continues: boolean
-  /** A gap of which the sink has not been told yet. */
+  /** A gap that the sink has not been told about yet. */
   gap: string | null
 }
 
-/** Notes that a transaction is handled. One that came again, only to be acknowledged, does not move the position back. */
+/** Notes that a transaction is handled. One that was repeated, only to be acknowledged, does not move the position back. */
 export function advance(progress: Progress, position: Position): void {
   if (progress.position === null || position > progress.position) progress.position = position
 }

@@ -3,7 +3,7 @@ import type { Client } from 'pg'
 import type { Lsn } from './lsn.ts'
 import { answerMs, openClient, rawConnection, type Opening, type RawConnection } from './open-client.ts'
 
-/** What the stream brings. */
+/** What arrives on the stream. */
 export interface ReplicationListener {
   /** One pgoutput message. The bytes are valid during the call only. */
   message(bytes: Buffer): void
@@ -33,9 +33,9 @@ export class ReplicationConnection {
   }
 
   /**
-   * Connects and starts to stream from where the slot stands.
+   * Connects and starts streaming from the slot's position.
    *
-   * @throws what PostgreSQL says, such as code 55006 when another process has the slot.
+   * @throws the error of PostgreSQL, such as code 55006 when another process has the slot.
    */
   static async open(
     opening: Opening & { readonly publication: string },
@@ -52,7 +52,7 @@ export class ReplicationConnection {
     return connection
   }
 
-  /** Tells the server up to where everything is handled: it keeps what comes after. 0 is a sign of life without progress. */
+  /** Tells the server up to where everything has been handled: it keeps what comes after. 0 is a sign of life without progress. */
   acknowledge(lsn: Lsn): void {
     const status = Buffer.allocUnsafe(34)
     status[0] = 0x72

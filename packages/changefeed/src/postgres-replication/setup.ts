@@ -16,7 +16,7 @@ export interface SetupOptions extends ClaimOptions {
   readonly publication: string
   readonly tables: readonly WatchedTable[]
   readonly logger: FeedLogger
-  /** `null`: a table that cannot be followed is an error. Otherwise it is reported here, `null` when it is well, and the others are followed. */
+  /** `null`: a table that cannot be followed is an error. Otherwise it is reported here, `null` when it is fine again, and the others are followed. */
   readonly onTable: ((table: string, error: CrossfadeError | null) => void) | null
 }
 
@@ -38,7 +38,7 @@ export interface SetupResult {
  */
 export async function setUp(client: Client, options: SetupOptions): Promise<SetupResult> {
   await requireServer(client)
-  // Somebody else's slot never becomes free for us.
+  // A slot of another database or plugin never becomes ours.
   await findSlot(client, options.slot)
   const { tables, followed } = await checkWhileWaiting(client, options)
   const { isNew, added } = await ensurePublication(client, options.publication, followed)
@@ -51,7 +51,7 @@ interface Checked {
   readonly followed: readonly WatchedTable[]
 }
 
-/** What is wrong with the tables is said at once, not when the slot is free; meanwhile migrations may have run. */
+/** Faults of the tables are reported immediately, and checked again when the slot is free: migrations may have run meanwhile. */
 async function checkWhileWaiting(client: Client, options: SetupOptions): Promise<Checked> {
   let hasWaited = false
   const before = await checkTables(client, options)

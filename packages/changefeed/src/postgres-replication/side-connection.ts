@@ -21,12 +21,12 @@ export class SideConnection {
     })
   }
 
-  /** Connects. From then on each question fails that the database does not answer in time. */
+  /** Connects. From then on a query fails if the database does not answer in time. */
   static async open(opening: Opening): Promise<SideConnection> {
     return new SideConnection(await openClient(opening, { query_timeout: answerMs }))
   }
 
-  /** After how long without a word from us the server ends the stream, ms; 0: never. */
+  /** After how long without a message from us the server ends the stream, ms; 0: never. */
   async serverPatienceMs(): Promise<number> {
     return Number(await this.#value(`SELECT setting AS value FROM pg_settings WHERE name = 'wal_sender_timeout'`))
   }
@@ -35,7 +35,7 @@ export class SideConnection {
     return this.#value('SELECT pg_current_snapshot()::text AS value')
   }
 
-  /** Where the next record of the log goes. */
+  /** The location of the next record of the log. */
   async logPosition(): Promise<Lsn> {
     return parseLsn(await this.#value('SELECT pg_current_wal_insert_lsn()::text AS value'))
   }
@@ -47,7 +47,7 @@ export class SideConnection {
     )
   }
 
-  /** Ends politely, or at once when the database does not answer. */
+  /** Ends politely, or immediately when the database does not answer. */
   async close(): Promise<void> {
     const timer = setTimeout(() => rawConnection(this.client).stream.destroy(), closeMs)
     await this.client.end().catch(() => {})

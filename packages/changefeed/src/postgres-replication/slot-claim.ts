@@ -4,7 +4,7 @@ import type { Client } from 'pg'
 
 /** The first key of our advisory locks; the second is the slot's hash. */
 const lockClass = 0x63_66_73_6c
-/** How often a feed looks whether the slot is free, ms. */
+/** How often a feed checks whether the slot is free, ms. */
 const lookMs = 200
 const standbyLookMs = 250
 
@@ -19,10 +19,10 @@ export interface ClaimOptions {
 }
 
 /**
- * Waits until the slot is this feed's to set up and to stream. Nothing is changed before: a newcomer must not touch what the running
+ * Waits until the slot is this feed's to set up and to stream. Nothing is changed before: a new process must not touch what the running
  * process needs.
  *
- * The claim is a lock of the client's session. It keeps two newcomers from setting up at once; from the start of the stream on, the
+ * The claim is a lock of the client's session. It keeps two new processes from setting up at the same time; from the start of the stream on, the
  * slot itself keeps others away. It ends with {@link releaseSlot}, or with the connection.
  *
  * @throws CrossfadeError `feed_slot_in_use` after `waitMs`; and whatever the client throws when its connection is lost.
@@ -39,7 +39,7 @@ export async function claimSlot(client: Client, slot: string, options: ClaimOpti
   }
 }
 
-/** Gives the lock back: the stream runs. */
+/** Releases the lock: the stream is running. */
 export async function releaseSlot(client: Client, slot: string): Promise<void> {
   await client.query('SELECT pg_advisory_unlock($1, hashtext($2))', [lockClass, slot])
 }

@@ -5,13 +5,13 @@ import { parseLsn, type Lsn } from './lsn.ts'
 
 /** The replication slot as it was found or created. */
 export interface Slot {
-  /** Why it was created now, so that the stream does not hold what happened before; `null`: it was there. */
+  /** Why it was created now, so that the stream lacks earlier changes; `null`: it existed. */
   readonly recreatedBecause: string | null
-  /** The stream holds nothing from before this place. */
+  /** The stream contains nothing from before this location. */
   readonly confirmed: Lsn
 }
 
-/** A slot that is there. */
+/** An existing slot. */
 export interface FoundSlot {
   readonly isLost: boolean
   readonly plugin: string
@@ -28,7 +28,7 @@ const noTimeoutMs = 2 ** 31 - 1
 /**
  * Finds or creates the slot. One that the server has invalidated, or that is older than its publication, is created anew.
  *
- * @throws CrossfadeError `feed_slot_foreign` when the slot is somebody else's.
+ * @throws CrossfadeError `feed_slot_foreign` when the slot belongs to another database or plugin.
  */
 export async function ensureSlot(
   client: Client,
@@ -50,9 +50,9 @@ export async function ensureSlot(
 }
 
 /**
- * Looks whether there is such a slot.
+ * Looks up the slot.
  *
- * @throws CrossfadeError `feed_slot_foreign` when it is somebody else's.
+ * @throws CrossfadeError `feed_slot_foreign` when it belongs to another database or plugin.
  */
 export async function findSlot(client: Client, name: string): Promise<FoundSlot | null> {
   const { rows } = await client.query<FoundSlot>(

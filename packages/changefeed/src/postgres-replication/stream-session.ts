@@ -23,10 +23,10 @@ export interface SessionPort {
   /** Changed as transactions are handled. */
   readonly progress: Progress
   readonly stopping: AbortSignal
-  /** Where the slot stood: the place of a gap. */
+  /** The slot's position: where a gap lies. */
   readonly confirmed: Lsn
   sink(batch: ChangeBatch): Promise<void>
-  /** Reports what is wrong under a name, or with `null` that it is well again. */
+  /** Reports a problem under a name, or with `null` that it is over. */
   problem(name: string, message: string | null): void
 }
 
@@ -36,7 +36,7 @@ const statusesWithinPatience = 3
 /** How long acknowledgements are collected before one is sent, ms. */
 const ackDelayMs = 20
 
-/** One life of the replication connection: stream → transactions → gate → sink → acknowledgement. */
+/** One session of the replication connection: stream → transactions → gate → sink → acknowledgement. */
 export class StreamSession {
   readonly #options: FeedOptions
   readonly #port: SessionPort
@@ -115,9 +115,9 @@ export class StreamSession {
   }
 
   /**
-   * Ends; resolves when the sink has answered what it was given last, so that two sessions never overlap.
+   * Ends; resolves when the sink has answered the last batch, so that two sessions never overlap.
    *
-   * @param graceMs waits no longer for the sink.
+   * @param graceMs the longest wait for the sink.
    */
   async close(graceMs?: number): Promise<void> {
     this.#heartbeat.stop()
@@ -148,7 +148,7 @@ export class StreamSession {
     try {
       this.#reader.read(bytes)
     } catch (error) {
-      // Never go on with wrong rows: the next session reads the tables' shapes anew.
+      // Never continue with wrong rows: the next session reads the tables' shapes again.
       this.#stream?.pause()
       this.#end(error as Error)
     }
@@ -222,7 +222,7 @@ export class StreamSession {
     this.#port.problem(`table ${table}`, message)
   }
 
-  /** A table that was dropped and created again, or taken out of the publication, would be silent. The next session repairs that. */
+  /** A table that was dropped and created again, or taken out of the publication, would silently send nothing. The next session repairs that. */
   async #requirePublished(): Promise<void> {
     const { side, watched } = this.#port
     const missing = await unpublished(side.client, this.#options.publication, watched)

@@ -33,15 +33,15 @@ const factsQuery = `
   FROM members JOIN pg_class c ON c.oid = members.oid JOIN pg_namespace own ON own.oid = c.relnamespace
   ORDER BY is_root DESC`
 
-/** What the database knows of a watched table. */
+/** What the database knows about a watched table. */
 export interface CheckedTable {
   /** The number by which the database knows it; `null`: there is no such table. */
   readonly oid: number | null
-  /** What keeps it from being followed as rules need it. */
+  /** What keeps it from being followed as rules require. */
   readonly complaints: readonly TableComplaint[]
 }
 
-/** Looks whether a table, with its partitions, can be followed as rules need it. */
+/** Checks whether a table, with its partitions, can be followed as rules require. */
 export async function checkTable(client: Client, table: WatchedTable): Promise<CheckedTable> {
   const name = tableName(table)
   const { rows } = await client.query<TableFacts>(factsQuery, [table.schema, table.name])

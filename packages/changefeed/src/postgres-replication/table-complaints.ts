@@ -1,16 +1,16 @@
 import { CrossfadeError } from '@crossfade/protocol'
 
-/** Why a table cannot be followed as rules need it. */
+/** Why a table cannot be followed as rules require. */
 export interface TableComplaint {
   readonly code: 'feed_table_missing' | 'feed_column_missing' | 'feed_replica_identity'
   /** What is wrong and what to do, in words. */
   readonly what: string
-  /** The statement that mends it, or a comment where no statement of ours can. */
+  /** The statement that fixes it, or a comment where no statement can. */
   readonly sql: string
 }
 
 /**
- * One error for all that is wrong with the tables, so that one script mends it.
+ * One error for everything that is wrong with the tables, so that one script fixes it.
  *
  * @param complaints at least one.
  * @returns an error with the code of the first.
@@ -25,7 +25,7 @@ export function tableError(complaints: readonly [TableComplaint, ...TableComplai
     [
       `${complaints.length} things keep the database's changes from being followed:`,
       ...list,
-      "All at once, as the tables' owner:",
+      "All together, as the tables' owner:",
       '',
       ...script,
     ].join('\n'),

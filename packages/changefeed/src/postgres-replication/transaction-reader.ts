@@ -14,7 +14,7 @@ interface OpenTransaction {
   part: number
 }
 
-/** What a {@link TransactionReader} finds. */
+/** What a {@link TransactionReader} emits. */
 export interface TransactionListener {
   delivery(delivery: Delivery): void
   /** A message that someone wrote into the log. */
@@ -26,7 +26,7 @@ const maxPartBytes = 4 * 1024 * 1024
 /** What an object costs beyond its text, roughly. */
 const changeOverheadBytes = 200
 
-/** Gathers the stream's messages into transactions, and those that are very large into parts. */
+/** Collects the stream's messages into transactions, and splits very large ones into parts. */
 export class TransactionReader {
   readonly #rows: RowReader
   readonly #maxChanges: number

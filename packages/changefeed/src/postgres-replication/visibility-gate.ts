@@ -17,7 +17,7 @@ export class VisibilityGate {
     this.#read = read
   }
 
-  /** Resolves when the transaction is visible: what one snapshot sees, all later ones see, so one reading serves all that it covers. */
+  /** Resolves when the transaction is visible: what one snapshot sees, all later ones see, so one query serves every transaction that it covers. */
   async pass(xid: number): Promise<void> {
     if (this.#snapshot !== null && isVisible(xid, this.#snapshot)) return
     for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(maxPauseMs, pauseMs * 2)) {

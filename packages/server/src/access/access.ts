@@ -38,7 +38,7 @@ interface Watch {
 }
 
 interface Asking {
-  readonly since: number
+  readonly seq: number
   readonly permission: Promise<Permission>
 }
 
@@ -95,9 +95,9 @@ export class Access {
     if (this.#grants.wasOpen(address, identity)) await this.#askForAll(address, identity)
     for (;;) {
       if (this.isGranted(address, identity)) return
-      const { since, permission } = this.#askOnce(address, identity)
+      const { seq, permission } = this.#askOnce(address, identity)
       requireGranted(await permission)
-      if (this.granted(address, identity, since)) return
+      if (this.granted(address, identity, seq)) return
     }
   }
 
@@ -109,11 +109,11 @@ export class Access {
   /**
    * The endpoint answered these credentials with 2xx: that renews the grant, and living subscriptions are not checked for a while.
    *
-   * @param since the {@link revocationSeq} at which it began.
+   * @param seq the {@link revocationSeq} at which it began.
    * @returns false when the principal was revoked meanwhile: the answer proves nothing.
    */
-  granted(address: TopicAddress, identity: Identity, since: number): boolean {
-    if (!this.#grants.grant(address, identity, since)) return false
+  granted(address: TopicAddress, identity: Identity, seq: number): boolean {
+    if (!this.#grants.grant(address, identity, seq)) return false
     const watch = this.#watches.get(grantKey(address, identity))
     // Where a group shares a value, permission to read the endpoint does not prove that these credentials get this very value.
     if (watch && this.#ports.shared.getsSharedValue(address, identity)) this.#confirm(watch)
@@ -171,9 +171,9 @@ export class Access {
     clearTimeout(timer)
   }
 
-  /** Whether the principal was revoked after `since`, a {@link revocationSeq}: what the application found before that no longer counts. */
-  wasRevoked(identity: Identity, since: number): boolean {
-    return this.#grants.wasRevoked(identity, since)
+  /** Whether the principal was revoked after `seq`, a {@link revocationSeq}: what the application found before that no longer counts. */
+  wasRevoked(identity: Identity, seq: number): boolean {
+    return this.#grants.wasRevoked(identity, seq)
   }
 
   /** Keeps checking a subscription, from before it joins; immediately, if its credentials are new. */
@@ -195,7 +195,7 @@ export class Access {
       subscriber.resume()
       return
     }
-    // Revoked since it was admitted, or before it had these new credentials: the endpoint has not judged them yet.
+    // Revoked after it was admitted, or before it had these new credentials: the endpoint has not judged them yet.
     const isRevoked = this.#grants.isRevoked(identity)
     if (isRevoked) subscriber.suspend()
     watch.dueAt = Infinity
@@ -225,10 +225,10 @@ export class Access {
   /** Identical questions share one run of the endpoint while it is under way, unless a revocation came between. */
   #askOnce(address: TopicAddress, identity: Identity): Asking {
     const key = grantKey(address, identity)
-    const since = this.revocationSeq()
+    const seq = this.revocationSeq()
     const underWay = this.#asking.get(key)
-    if (underWay?.since === since) return underWay
-    const asking = { since, permission: this.#ask(address, identity) }
+    if (underWay?.seq === seq) return underWay
+    const asking = { seq, permission: this.#ask(address, identity) }
     this.#asking.set(key, asking)
     void this.#forgetWhenDone(key, asking)
     return asking
@@ -259,7 +259,7 @@ export class Access {
   async #recheck(watch: Watch): Promise<void> {
     const { address, identity } = watch
     watch.dueAt = Infinity
-    const { since, permission } = this.#askOnce(address, identity)
+    const { seq, permission } = this.#askOnce(address, identity)
     const answer = await permission
     if (answer.kind === 'unknown' && answer.status === 0) this.#hanging.add(address.definition)
     else this.#hanging.delete(address.definition)
@@ -268,7 +268,7 @@ export class Access {
       return
     }
     // Revoked again meanwhile: that revocation runs its own check.
-    if (answer.kind === 'granted' && !this.granted(address, identity, since)) return
+    if (answer.kind === 'granted' && !this.granted(address, identity, seq)) return
     if (watch.dueAt !== Infinity) return
     watch.failures += 1
     watch.dueAt = performance.now() + retryMs(watch.failures, answer.kind === 'unknown' ? answer.retryAfterMs : null)

@@ -26,7 +26,7 @@ export class Grants {
   readonly #revoked = new Map<string, { seq: number; at: number }>()
   #seq = 0
 
-  /** @param grantMs how long a grant is good for, ms. */
+  /** @param grantMs how long a grant is valid, ms. */
   constructor(grantMs: number) {
     this.#grantMs = grantMs
   }
@@ -60,20 +60,20 @@ export class Grants {
   /**
    * The endpoint answered these credentials with 2xx.
    *
-   * @param since the {@link revocationSeq} at which it began.
+   * @param seq the {@link revocationSeq} at which it began.
    * @returns false when the principal was revoked meanwhile: the answer proves nothing.
    */
-  grant(address: TopicAddress, identity: Identity, since: number): boolean {
-    if (this.wasRevoked(identity, since)) return false
+  grant(address: TopicAddress, identity: Identity, seq: number): boolean {
+    if (this.wasRevoked(identity, seq)) return false
     const until = performance.now() + this.#grantMs
     this.#byCredentials.set(grantKey(address, identity), { principalId: principalIdOf(identity), until })
     return true
   }
 
-  /** Whether the principal was revoked after `since`. */
-  wasRevoked(identity: Identity, since: number): boolean {
+  /** Whether the principal was revoked after `seq`. */
+  wasRevoked(identity: Identity, seq: number): boolean {
     const principalId = principalIdOf(identity)
-    return principalId !== null && (this.#revoked.get(principalId)?.seq ?? 0) > since
+    return principalId !== null && (this.#revoked.get(principalId)?.seq ?? 0) > seq
   }
 
   /** The endpoint answered 2xx to no credentials at all. */
@@ -128,6 +128,6 @@ export function grantKey(address: TopicAddress, identity: Identity): string {
 /** Whether a run with these headers carries nothing by which an endpoint could tell one client of this address from another. */
 export function isWithoutCredentials(address: TopicAddress, headers: Readonly<Record<string, string>>): boolean {
   const names = Object.keys(headers)
-  // A log has one address for all, whatever its headers say of who may read it.
+  // A log has one address for everybody, although its headers decide who may read it.
   return address.definition.kind === 'log' ? names.length === 0 : names.every((name) => name in address.headers)
 }

@@ -22,7 +22,7 @@ export interface Snapshot {
   readonly at: number
 }
 
-/** What a broker knows of a topic without reading its entries. */
+/** What a broker knows about a topic without reading its entries. */
 export interface LogState {
   readonly epoch: string
   /** Offset of the newest entry. */

@@ -3,6 +3,6 @@
  * own, alone or as a part such as in `undefined:admin` or `orgundefined`. Such a name is the same for everybody who lacks the value.
  */
 export function looksMissing(text: string): boolean {
-  // Other words contain "null", such as "annulled", so that "orgnull" cannot be told from them.
+  // Other words contain "null", such as "annulled", so that "orgnull" cannot be distinguished from them.
   return /undefined|NaN(?![A-Za-z0-9])|(?<![A-Za-z0-9])(?:null|Invalid Date)(?![A-Za-z0-9])|\[object \w+\]/.test(text)
 }

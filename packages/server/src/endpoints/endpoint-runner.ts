@@ -26,7 +26,7 @@ interface Run {
   readonly kind: RunKind
   /** The broker key of the topic to which the route itself assigns the answer. */
   topicKey: string | null
-  /** The route could not tell whose the answer is. */
+  /** The route could not identify the client of the run. */
   isUncertain: boolean
 }
 
@@ -81,7 +81,7 @@ export class EndpointRunner {
     if (run) run.topicKey = topicKey
   }
 
-  /** Notes that it could not be told whose a run is: its answer is no refusal, and no permission. */
+  /** Notes that the client of a run could not be identified: its answer is neither a refusal nor a permission. */
   doubt(request: FastifyRequest): void {
     const run = this.#runOf(request)
     if (run) run.isUncertain = true

@@ -81,7 +81,7 @@ export class RunDiagnosis {
 
   #withhold(address: TopicAddress, credentials: string, { status }: Refusal, as: RunAs, request: FastifyRequest): void {
     const { definition } = address
-    // Where the route works for others, one thing that only some may see says nothing of all the rest.
+    // If the route works for others, a refusal of one topic says nothing about its other topics.
     const what = this.#working.has(definition) ? ownKey(address.key, credentials) : definition.pattern.text
     remember(this.#withheld, what, performance.now() + withheldMs)
     if (this.#said.has(definition)) return

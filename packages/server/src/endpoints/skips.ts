@@ -9,7 +9,7 @@ export interface Skipped {
   readonly detail?: string
   /** The declaration is wrong, or cannot handle something that occurs: logged in production, too. */
   readonly isMistake?: true
-  /** It could not be told whose the request is: that is no answer of the endpoint. */
+  /** The client could not be identified: this is not an answer of the endpoint. */
   readonly isUncertain?: true
 }
 

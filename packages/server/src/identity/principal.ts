@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 
 /**
- * What an application's principals have besides their id, as it declares it:
+ * The claims that an application's principals have besides their id, for it to declare:
  *
  * ```ts
  * declare module '@crossfade/server' {

@@ -47,7 +47,7 @@ export class RolloutStore {
     return [...this.#rollouts].map(([feature, rollout]) => ({ feature, ...rollout }))
   }
 
-  /** TaskLimiter all features `off`, without changing what is set; connected clients are told immediately. */
+  /** Turns all features `off`, without changing what is set; connected clients are told immediately. */
   suspend(): void {
     this.#isSuspended = true
     this.#renew()

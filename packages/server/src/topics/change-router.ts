@@ -34,7 +34,7 @@ class Gaps {
   }
 }
 
-/** TaskLimiter committed changes into invalidations of value topics and events of log topics. */
+/** Turns committed changes into invalidations of value topics and events of log topics. */
 export class ChangeRouter {
   readonly #hub: Hub
   readonly #registry: TopicRegistry

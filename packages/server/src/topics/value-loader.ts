@@ -12,8 +12,8 @@ export interface LoaderPorts {
   readonly service: { readonly headers: Readonly<Record<string, string>>; readonly ip: string | null }
   /** The number of revocations so far, read before a run. */
   revocationSeq(): number
-  /** A run that began at `since` answered `identity` with 2xx: it may read the topic. */
-  granted(address: TopicAddress, identity: Identity, since: number): void
+  /** A run that began at `seq` answered `identity` with 2xx: it may read the topic. */
+  granted(address: TopicAddress, identity: Identity, seq: number): void
   /** An endpoint answered a run with these headers, which belong to no client in particular, with 2xx. */
   grantedToRun(address: TopicAddress, headers: Readonly<Record<string, string>>): void
   /** An endpoint refused `identity`. */
@@ -85,10 +85,10 @@ export class ValueLoader {
   }
 
   async #loadAs(lender: Identity): Promise<Loaded> {
-    const since = this.#ports.revocationSeq()
+    const seq = this.#ports.revocationSeq()
     const verdict = await this.#run(lender)
     if (verdict.kind === 'value') {
-      this.#ports.granted(this.#address, lender, since)
+      this.#ports.granted(this.#address, lender, seq)
       return { answer: verdict.answer, by: lender }
     }
     if (verdict.kind !== 'unknown') {

@@ -38,13 +38,13 @@ export async function answerHeld(
   requireOrigin(context, request)
   const etag = request.headers['if-none-match']
   if (etag === undefined || waitMs === 0) return false
-  const since = context.access.revocationSeq()
+  const seq = context.access.revocationSeq()
   const release = acquireConnection(context, request, identity)
   try {
     const hold = { url: request.originalUrl, etag, waitMs, closed: reply.raw }
     const differs = await holdForChange(context, topic, identity, hold)
     // The application's hooks admitted the client before it was revoked: they check it again with its next request.
-    if (differs && context.access.wasRevoked(identity, since)) return await answerUnchanged(reply, etag)
+    if (differs && context.access.wasRevoked(identity, seq)) return await answerUnchanged(reply, etag)
     if (differs) return false
   } finally {
     release()

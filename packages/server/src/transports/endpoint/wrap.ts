@@ -32,7 +32,7 @@ interface Wrapped {
   /** The cursor before the handler read its data: the data may be newer than it, never older (R8). */
   readonly cursor: string
   /** The number of revocations when the handler began. */
-  readonly since: number
+  readonly seq: number
   /** How long the client is willing to wait, up to the server's limit, ms; `null`: a plain request (R12). */
   readonly waitMs: number | null
   /** The body before the hooks of the route, one of which may compress it. */
@@ -149,7 +149,7 @@ export class EndpointWrapper {
       topic,
       identity,
       cursor: topic.cursor,
-      since: access.revocationSeq(),
+      seq: access.revocationSeq(),
       waitMs,
       body: nothingRead,
     })
@@ -183,7 +183,7 @@ export class EndpointWrapper {
   }
 
   /** What a 2xx answer proves about the client, and about the route. */
-  #learn({ topic, identity, since }: Wrapped, request: FastifyRequest, credentials: string): void {
+  #learn({ topic, identity, seq }: Wrapped, request: FastifyRequest, credentials: string): void {
     const { address } = topic
     const { access, diagnosis, service } = this.#context
     const as =
@@ -193,7 +193,7 @@ export class EndpointWrapper {
     void diagnosis.compare(address, credentials, as, request)
     // A client that is anonymous here may be known to the handler, by a credential unknown to us: the answer proves nothing for others.
     if (address.definition.authorize !== null || identity.principal === null) return
-    access.granted(address, identity, since)
+    access.granted(address, identity, seq)
   }
 
   #after(definition: TopicDefinition) {
