@@ -43,14 +43,14 @@ export function startPushing(side: Side, meter: Meter, faders: Faders, network: 
   }
 }
 
-/** `null`: there is none with this number, or no longer. */
+/** `null`: there is no such order, or no longer. */
 async function orderOf(response: Response): Promise<Order | null> {
   if (response.status === 404) return null
   if (!response.ok) throw new Error(`${response.url} answered ${response.status}`)
   return (await response.json()) as Order
 }
 
-/** What the endpoint would answer with one more message: by id, and no more than asked for. One that the list had already changes nothing. */
+/** What the endpoint would answer with one more message: by id, and no more than asked for. One that is already in the list changes nothing. */
 function withMessage(chat: Chat, event: { data: unknown }): Chat {
   const message = event.data as Message
   if (chat.messages.some(({ id }) => id === message.id)) return chat

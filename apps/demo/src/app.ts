@@ -20,7 +20,7 @@ import { registerStages } from './stages.ts'
 /** What the demo is started with. */
 export interface AppOptions {
   readonly databaseUrl: string
-  /** Whether it is the demo's own, whose password is no secret. Default `false`: visitors are shown the URL without it. */
+  /** Whether it is the demo's own, whose password is not a secret. Default `false`: visitors are shown the URL without it. */
   readonly isOwnDatabase?: boolean
   /** Whether other people's work is simulated. */
   readonly simulate: boolean

@@ -31,7 +31,7 @@ async function main(): Promise<void> {
   const databaseUrl = DATABASE_URL ?? (await ownDatabase())
   if (ending !== null) return
   const isOwnDatabase = DATABASE_URL === undefined
-  // The password of its own database is no secret; that of another is never printed.
+  // The password of the demo's own database is not a secret; that of another is never printed.
   console.log(`Database ${isOwnDatabase ? databaseUrl : (withoutPassword(databaseUrl) ?? 'of DATABASE_URL')}`)
   const pageFolder = await buildPage()
   const simulate = DEMO_SIMULATE !== '0'

@@ -26,7 +26,7 @@ export interface ReadyDemo extends DemoProcess {
   readonly postgresPid: number
 }
 
-/** Starts `npm start` in a process group of its own. */
+/** Starts `npm start` in its own process group. */
 export function npmStart(environment: Record<string, string>): DemoProcess {
   const { DATABASE_URL: _, ...inherited } = process.env
   const child = spawn('npm', ['start'], {

@@ -4,7 +4,7 @@ import type { FastifyInstance } from 'fastify'
 import { buildApp } from '../src/app.ts'
 import { freshDatabase, type TestDatabase } from '../../../test/database.ts'
 
-/** The demo on a database of its own, without simulated traffic. */
+/** The demo on a separate database, without simulated traffic. */
 export interface Product {
   readonly app: FastifyInstance
   readonly origin: string

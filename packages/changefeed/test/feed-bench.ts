@@ -48,7 +48,7 @@ export class Inbox {
   }
 }
 
-/** A database of its own with feeds on it. */
+/** A separate database with feeds on it. */
 export interface Bench extends AsyncDisposable {
   readonly database: TestDatabase
   /** Slots are named for the whole server. */

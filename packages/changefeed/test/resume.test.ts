@@ -30,7 +30,7 @@ describe('the PostgreSQL feed when it starts again', () => {
 
   it('loses no transaction whose commit record begins at the acknowledged byte (C2)', async () => {
     await using bench = await feedBench()
-    // The server writes a record of its own into the log now and then, between the two commits: then the case is tried again.
+    // The server sometimes writes its own record into the log between the two commits: then the case is retried.
     let met = false
     for (let id = 1; !met && id < 40; id += 2) {
       const { feed, held } = await stuckFeed(bench, (found) => found === id + 1)
@@ -53,7 +53,7 @@ describe('the PostgreSQL feed when it starts again', () => {
     await bench.query('INSERT INTO things VALUES (2)')
     await inbox.untilId(2)
     await feed.stop()
-    // A slot of its own that stands before both, as one that was not acknowledged.
+    // A separate slot that stands before both, like one that was not acknowledged.
     await bench.query(`SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, [`${bench.slot}_b`])
     await bench.query('INSERT INTO things VALUES (3)')
     await bench.query('INSERT INTO things VALUES (4)')

@@ -240,7 +240,7 @@ describe('headers that list names', () => {
 })
 
 describe.each(['before', 'after'])('with @fastify/etag, registered %s', (order) => {
-  it('a 304 of its own says what the answer would say of the topic (R10, R11)', async () => {
+  it('a 304 of the application says the same about the topic as the answer would (R10, R11)', async () => {
     const app = Fastify({ forceCloseConnections: true })
     apps.push(app)
     if (order === 'before') await app.register(etag)

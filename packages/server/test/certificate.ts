@@ -1,4 +1,4 @@
-/** A certificate of its own for localhost, and its key: for tests of TLS only. */
+/** A self-signed certificate for localhost, and its key: for tests of TLS only. */
 export const certificate = {
   cert: `-----BEGIN CERTIFICATE-----
 MIIBmzCCAUGgAwIBAgIUHsOPooz/j19IRJ2cJT2+YlZhGeMwCgYIKoZIzj0EAwIw

@@ -144,7 +144,7 @@ describe('checks of living subscriptions (R14)', () => {
     }
     const count = 60
     for (let n = 0; n < count; n++) await endpoints.socket(`user${n}`, 'talk')
-    // The second time that each is looked at.
+    // The second time that each is checked.
     const again = (): string[] => [...new Set(order.filter((token, index) => order.indexOf(token) !== index))]
     await until(() => again().length === count, 20_000)
     const numbers = again().map((token) => Number(/\d+/.exec(token)?.[0]))

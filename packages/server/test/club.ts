@@ -70,7 +70,7 @@ export async function openClub(options: CrossfadeOptions = {}): Promise<Club> {
   }
 
   await app.register(crossfade, { authenticate: ({ headers }) => principal(headers), ...options })
-  /** Answers a caller who is logged in; the token may have become bad since an earlier hook looked. */
+  /** Answers callers that are logged in; the token may have become invalid since an earlier hook checked it. */
   const loggedIn =
     (answer: (user: string, request: FastifyRequest) => object) =>
     async (request: FastifyRequest, reply: FastifyReply) => {

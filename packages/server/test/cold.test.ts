@@ -101,7 +101,7 @@ describe('a topic that nobody uses', () => {
   })
 })
 
-it('what is published has the cursor of its own epoch, although the source is lost in between (R4)', async () => {
+it('a published event has the cursor of its own epoch, although the source is lost in between (R4)', async () => {
   const broker = memoryBroker()
   const append = broker.append.bind(broker)
   const states: (string | undefined)[] = []

@@ -65,7 +65,7 @@ describe('a wrapped endpoint', () => {
     ).toContain('rooms/a/messages')
   })
 
-  it('gives each principal the topic of its own (R14)', async () => {
+  it('gives each principal its own topic (R14)', async () => {
     shop = await openShop()
     shop.notes.set('ann', ['for ann'])
     const forAnn = await shop.app.inject({ url: '/api/notes', headers: ann })

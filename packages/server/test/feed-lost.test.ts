@@ -55,7 +55,7 @@ describe('a feed that loses its source', () => {
     feed.become('reconnecting')
     vi.advanceTimersByTime(60_000)
     expect(states).toEqual(['open', 'standby'])
-    // The operator is told all the same.
+    // The operator is told anyway.
     expect(lifecycle.isWell).toBe(false)
     feed.become('standby')
     expect(lifecycle.isWell).toBe(true)

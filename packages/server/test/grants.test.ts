@@ -56,7 +56,7 @@ describe('what one client was granted', () => {
     expect(await refusal(thief, 'report')).toBe('unauthenticated')
   })
 
-  it('is not granted to who lacks the key that a log asks for by a header it varies with (R14)', async () => {
+  it('is not granted to a client without the key that a log requires in a header it varies by (R14)', async () => {
     await open({}, () => {
       app.get(
         '/audit',
@@ -145,7 +145,7 @@ describe('authorize', () => {
 describe('a topic that a group shares', () => {
   const versions = new Map<string, number>()
 
-  /** Tokens are `<user>-<team>`; who is in `barred` gets 403. */
+  /** Tokens are `<user>-<team>`; users in `barred` get 403. */
   async function openBoard(options: { barred?: string; authorize?: true; maxRate?: number }): Promise<void> {
     versions.clear()
     const { barred, authorize, maxRate } = options

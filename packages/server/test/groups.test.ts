@@ -75,7 +75,7 @@ const unusable: [string, unknown][] = [
   ['"[object Object]"', '[object Object]'],
   ['a part that is undefined', 'undefined:admin'],
   ['a part that is undefined, without a word between', 'orgundefined'],
-  ['a part that is no number, without a word between', 'orgNaN'],
+  ['a part that is NaN, without a separator', 'orgNaN'],
   ['a part that is null', 'acme/null'],
   ['a part that is an object', 'acme-[object Object]'],
 ]

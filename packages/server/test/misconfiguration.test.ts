@@ -300,7 +300,7 @@ describe('an option of the plugin with a mistake is refused at start', () => {
     ['a time that is a string', { grantMs: '30s' }, /grantMs must be a number of ms/],
     ['a time of zero', { loadTimeoutMs: 0 }, /loadTimeoutMs must be a number of ms, above 0/],
     [
-      'a network address that is none',
+      'a network address that is not one',
       { service: { ip: 'backend' } },
       /service.*ip must be a network address.*"backend"/,
     ],
@@ -390,7 +390,7 @@ describe('a route that the plugin cannot wrap', () => {
     await expect(app.ready()).rejects.toThrow(/GET \/outside was declared/)
   })
 
-  it('is none when the plugin is not awaited, and the routes come in plugins after it', async () => {
+  it('is not a mistake when the plugin is not awaited, and the routes come in plugins after it', async () => {
     app = Fastify()
     app.register(crossfade)
     app.register(async (scope) => scope.get('/orders', block('orders'), answer), { prefix: '/api' })

@@ -162,7 +162,7 @@ describe('a slow consumer (D6)', () => {
       await expect.poll(() => valueOf(eventsOf(socket.messages, `orders/${id}`))).toMatchObject({ version: 2 })
   })
 
-  it('cannot make the server keep its own answers for ever (F17)', async () => {
+  it('cannot make the server keep its own answers without end (F17)', async () => {
     // The close frame waits until it is read, however long all these requests take.
     await open({ limits: { messagesPerSecond: 100_000, messageBurst: 100_000, helloMs: 60_000 } })
     shop.app.crossfade.rpc('echo', {}, ({ body }) => body)

@@ -218,7 +218,7 @@ describe('a route whose conditions a run has to meet', () => {
     for (const socket of [own, without]) socket.close()
     await app.close()
     await open(needsKey('public'), { service: { headers: { 'X-API-Key': 'secret' } } })
-    // What the service may see is not shown to who has no key (R14): the endpoint is asked, and refuses.
+    // The service's answer is not shown to clients without the key (R14): the endpoint is asked, and refuses.
     const nobody = await subscribe('thing', 'ann')
     expect(await nobody.next('error')).toMatchObject({ code: 'unauthenticated' })
     nobody.close()

@@ -179,7 +179,7 @@ describe('a group that is the same for two tenants (D16)', () => {
     expect(JSON.stringify(b.messages)).not.toContain('tenant a')
   })
 
-  it("lets nobody who was suspended go on with another's value because a request of its own is answered", async () => {
+  it("lets no suspended client continue with another's value because its own request is answered", async () => {
     await open('wrong', { reauthorizeMs: 1_000_000, grantMs: 1_000_000 })
     const a = await subscribed('a-1')
     await a.next('event')

@@ -65,7 +65,7 @@ describe('a value that the broker does not take', () => {
 })
 
 describe('authenticate that is in trouble itself', () => {
-  it('ends no subscription by it, and is no permission after a revocation (D13)', async () => {
+  it('ends no subscription, and is not a permission after a revocation (D13)', async () => {
     let isDown = false
     await open({
       reauthorizeMs: 50,

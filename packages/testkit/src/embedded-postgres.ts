@@ -55,7 +55,7 @@ const stopMs = 10_000
 const childrenMs = 10_000
 
 /**
- * Starts PostgreSQL on 127.0.0.1, in a process group of its own: signals for ours do not reach it.
+ * Starts PostgreSQL on 127.0.0.1, in its own process group: signals for ours do not reach it.
  *
  * @throws Error with the server's own words when it does not start, or when another living process uses the data folder.
  */

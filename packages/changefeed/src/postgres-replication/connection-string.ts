@@ -4,7 +4,7 @@ const remedy =
   'Give one such as postgres://user:password@host:5432/database; characters such as @ / ? # in user or password are written as %40 %2F %3F %23.'
 
 /**
- * Refuses what cannot be a connection string, before the client of PostgreSQL puts it into an error of its own.
+ * Refuses what cannot be a connection string, before the PostgreSQL client quotes it in its own error.
  *
  * @throws CrossfadeError `invalid_options`, without the value: it may hold a password.
  */

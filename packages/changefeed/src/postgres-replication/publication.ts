@@ -39,10 +39,10 @@ export async function ensurePublication(
     )
     return { isNew: true, added: wanted }
   }
-  const held = await publishedTables(client, publication)
-  const added = wanted.filter((table) => !held.includes(table))
+  const published = await publishedTables(client, publication)
+  const added = wanted.filter((table) => !published.includes(table))
   const mayHoldMore = added.length === 0
-  if (!found.holdsAll && wanted.length > 0 && held.join() !== wanted.join()) {
+  if (!found.holdsAll && wanted.length > 0 && published.join() !== wanted.join()) {
     await run(client, `ALTER PUBLICATION ${name} SET TABLE ${wanted.join(', ')}`, mayHoldMore)
   }
   if (!found.isComplete) {

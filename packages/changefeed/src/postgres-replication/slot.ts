@@ -26,7 +26,7 @@ const patienceMs = 5_000
 const noTimeoutMs = 2 ** 31 - 1
 
 /**
- * Finds or creates the slot. One that the server has invalidated, or that is older than its publication, is created anew.
+ * Finds or creates the slot. One that the server has invalidated, or that is older than its publication, is recreated.
  *
  * @throws CrossfadeError `feed_slot_foreign` when the slot belongs to another database or plugin.
  */

@@ -26,7 +26,7 @@ export function requireFitting(
 }
 
 /**
- * What is wrong with parameters of these names. A log topic needs all of its own, as an event belongs to one topic. For a value topic fewer
+ * What is wrong with parameters of these names. A log topic needs all of its parameters, as an event belongs to one topic. For a value topic fewer
  * are enough: all topics that match them load again.
  */
 function parameterProblems(

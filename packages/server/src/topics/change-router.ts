@@ -106,7 +106,7 @@ export class ChangeRouter {
     const { definition, rule, order } = route
     if (rule.data === undefined) return rewritten(route, change, gaps)
     const row = change.after ?? change.before
-    // A table was emptied: clients must read again, and no row says of which topics.
+    // A table was emptied: clients must read again, and no row says which topics are affected.
     if (row === null) return gaps.record(route, null)
     let topic: string | null = null
     let event: Pick<Append & { kind: 'event' }, 'data' | 'key'>

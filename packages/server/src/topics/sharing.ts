@@ -49,7 +49,7 @@ export class Sharing {
         if ((topic.settled || isStale) && topic.agrees(answer)) return this.#agreed(topic, identity)
         if (reference !== null && topic.equalityOf(reference) === topic.equalityOf(answer))
           return this.#agreed(topic, identity)
-        // Its load fails as it is, and is tried again: one for each who is compared with it would be too many.
+        // Its load fails already, and is retried: one more for each client that is compared with it would be too many.
         if (isStale) return 'stale'
         await topic.reloadAsBefore()
         if (!isUnchanged()) return 'unsure'

@@ -59,10 +59,10 @@ export class ValueLoader {
   ): Promise<Loaded> {
     const { definition, name } = this.#address
     const isPublic = definition.audience === 'public'
-    const lender =
+    const identity =
       loader !== null && !hasExpired(loader) ? loader : this.#credentials.pick(subscribers, isPublic ? undefined : may)
-    if (isPublic) return this.#loadForAll(this.runAs(lender))
-    if (lender !== null) return this.#loadAs(lender)
+    if (isPublic) return this.#loadForAll(this.runAs(identity))
+    if (identity !== null) return this.#loadAs(identity)
     const detail = `There are no subscriber's credentials to load "${name}" with: they have expired, or are being checked.`
     throw new RunError({ kind: 'unknown', status: 0, reason: 'unverified', retryAfterMs: null, detail })
   }
@@ -84,16 +84,16 @@ export class ValueLoader {
     return { answer, by: null }
   }
 
-  async #loadAs(lender: Identity): Promise<Loaded> {
+  async #loadAs(identity: Identity): Promise<Loaded> {
     const seq = this.#ports.revocationSeq()
-    const verdict = await this.#run(lender)
+    const verdict = await this.#run(identity)
     if (verdict.kind === 'value') {
-      this.#ports.granted(this.#address, lender, seq)
-      return { answer: verdict.answer, by: lender }
+      this.#ports.granted(this.#address, identity, seq)
+      return { answer: verdict.answer, by: identity }
     }
     if (verdict.kind !== 'unknown') {
-      this.#credentials.refuse(lender)
-      this.#ports.refused(this.#address, lender)
+      this.#credentials.refuse(identity)
+      this.#ports.refused(this.#address, identity)
     }
     throw new RunError(verdict)
   }
@@ -116,9 +116,9 @@ export class ValueLoader {
    * The service sends the headers that the topic varies by, such as a language. Its runs carry its own address, or that of a client for
    * which it asks, so that a limit by address does not count all loads as one visitor's; never an address of this machine, which may be shown more.
    */
-  #service(lender: Identity | null): RunAs {
+  #service(identity: Identity | null): RunAs {
     const { headers, ip } = this.#ports.service
-    const clientIp = lender?.ip ?? null
+    const clientIp = identity?.ip ?? null
     return {
       headers: { ...headers, ...this.#address.headers },
       ip: ip ?? (clientIp !== null && !loopback.has(clientIp) ? clientIp : null),

@@ -67,7 +67,7 @@ async function identityFor(request: FastifyRequest, authenticator: Authenticator
       return { skipped: 'authenticate gave an unusable principal', detail, isMistake: true }
     // A bad token is told to a client that wants more than the endpoint's own answer; a plain request is judged by the endpoint (R50).
     if (wantsMore(request)) throw error
-    // Not its refusal of a token, but trouble of its own: what it looks the token up in may be down.
+    // Not a refusal of the token, but a failure: the store in which it looks up the token may be down.
     return { skipped: 'authenticate threw', detail, ...(cause === undefined ? {} : { isUncertain: true }) }
   }
 }
