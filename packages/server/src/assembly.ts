@@ -69,7 +69,7 @@ export function assemble(
       granted: (address, identity, seq) => {
         if (address.definition.authorize === null) access.granted(address, identity, seq)
       },
-      grantedToRun: (address, headers) => access.grantedToRun(address, headers),
+      grantedToRun: (address, as) => access.grantedToRun(address, as),
       refused: (address, identity) => {
         diagnosis.refused(address, identity.key)
         access.refused(address, identity)

@@ -1,8 +1,9 @@
-import type { EndpointRunner } from '../endpoints/endpoint-runner.ts'
+import type { EndpointRunner, RunAs } from '../endpoints/endpoint-runner.ts'
 import type { TopicDefinition } from '../endpoints/definition.ts'
 import type { TopicAddress } from '../endpoints/topic-address.ts'
 import type { EndCode, Supervised } from '../delivery/subscriber.ts'
 import { hasExpired, type Identity } from '../identity/principal.ts'
+import { AddressGuard } from './address-guard.ts'
 import { grantKey, Grants, isWithoutCredentials, principalIdOf } from './grants.ts'
 import { askPermission, requireGranted, type Permission, type SharedValues } from './permission.ts'
 import { TaskLimiter } from './task-limiter.ts'
@@ -66,6 +67,7 @@ export class Access {
   readonly #watches = new Map<string, Watch>()
   readonly #rechecks: TaskLimiter
   readonly #revocationChecks = new TaskLimiter(maxRevocationChecks)
+  readonly #addressGuard: AddressGuard
   /** Routes that did not answer a check in time; they are asked one at a time until they do. */
   readonly #hanging = new Set<TopicDefinition>()
   /** How many of a route's checks are in their turn. */
@@ -79,6 +81,7 @@ export class Access {
     this.#options = options
     this.#grants = new Grants(options.grantMs)
     this.#rechecks = new TaskLimiter(options.maxRechecks)
+    this.#addressGuard = new AddressGuard(ports.runner)
     this.#timer = setInterval(() => this.#tick(), tickMs)
     this.#timer.unref()
   }
@@ -92,7 +95,7 @@ export class Access {
   /** @throws RunError `forbidden`, `unauthenticated`; `server_error` or `overloaded` when the endpoint gave no verdict. */
   async check(address: TopicAddress, identity: Identity): Promise<void> {
     if (this.isGranted(address, identity)) return
-    if (this.#grants.wasOpen(address, identity)) await this.#askForAll(address, identity)
+    if (this.#grants.wasOpen(address, identity)) await this.#openToAll(address)
     for (;;) {
       if (this.isGranted(address, identity)) return
       const { seq, permission } = this.#askOnce(address, identity)
@@ -120,17 +123,27 @@ export class Access {
     return true
   }
 
-  /** The load of a public topic, with these headers, was answered 2xx. */
-  grantedToRun(address: TopicAddress, headers: Readonly<Record<string, string>>): void {
+  /** The load of a public topic, as this, was answered 2xx. */
+  grantedToRun(address: TopicAddress, as: RunAs): void {
     this.#refusedToRun.delete(address)
-    this.#grantEverybody(address, headers)
+    this.#answered(address, as)
   }
 
-  /** A run without any credentials that was answered 2xx is an answer to everybody, where the route is public. */
-  #grantEverybody(address: TopicAddress, headers: Readonly<Record<string, string>>): void {
+  /** A run without any credentials that was answered 2xx is an answer to everybody, where the route is public and no address is preferred. */
+  #answered(address: TopicAddress, { headers, ip }: RunAs): void {
     const { definition } = address
     if (definition.audience !== 'public' || definition.authorize !== null) return
-    if (isWithoutCredentials(address, headers)) this.#grants.grantEverybody(address)
+    if (!isWithoutCredentials(address, headers)) return
+    if (ip === null) this.#grants.grantEverybody(address)
+    else this.#grants.answeredNobody(address)
+  }
+
+  /** It was answered to no credentials before: is that so for all network addresses, and still? */
+  async #openToAll(address: TopicAddress): Promise<void> {
+    if (!this.#grants.isOpenNow(address)) return this.#askForAll(address)
+    const isOpen = await this.#addressGuard.isOpen(address)
+    // The load may have been refused meanwhile.
+    if (isOpen && this.#grants.isOpenNow(address)) this.#grants.grantEverybody(address)
   }
 
   /** The endpoint refused these credentials: subscriptions that use them are checked now. */
@@ -235,8 +248,8 @@ export class Access {
   }
 
   /** Readers that come and go, as with polls, are not checked one by one: one run without credentials speaks for all of them. */
-  async #askForAll(address: TopicAddress, { ip }: Identity): Promise<void> {
-    const nobody = { principal: null, headers: address.headers, key: 'nobody', ip }
+  async #askForAll(address: TopicAddress): Promise<void> {
+    const nobody = { principal: null, headers: address.headers, key: 'nobody', ip: null }
     const { kind } = await this.#askOnce(address, nobody).permission
     if (kind === 'refused' || kind === 'gone') this.#grants.withdrawEverybody(address)
   }
@@ -248,7 +261,7 @@ export class Access {
 
   async #ask(address: TopicAddress, identity: Identity): Promise<Permission> {
     const permission = await askPermission(address, identity, this.#ports)
-    if (permission.kind === 'granted') this.#grantEverybody(address, identity.headers)
+    if (permission.kind === 'granted') this.#answered(address, identity)
     else if (permission.kind !== 'unknown') {
       this.#grants.withdraw(address, identity)
       this.#ports.refused(address, identity)
@@ -290,8 +303,7 @@ export class Access {
     const now = performance.now()
     for (const watch of this.#watches.values()) {
       const { address, identity } = watch
-      const isPublicValue = address.definition.audience === 'public' && address.definition.kind === 'value'
-      if (isPublicValue && this.#grants.hasEverybody(address)) {
+      if (isPublicValue(address) && this.#grants.hasEverybody(address)) {
         // Each new value of a live public topic comes from a run without credentials, which proves that everybody may read it.
         this.#grants.grantEverybody(address)
         if (this.#grants.countsAsEverybody(identity)) {
@@ -306,10 +318,24 @@ export class Access {
     this.#grants.sweep()
   }
 
+  /**
+   * Each new value of a live public topic comes from a run without credentials. Where the route prefers no network address that proves by
+   * itself that its clients may read it.
+   */
+  async #isProvedByLoads(watch: Watch): Promise<boolean> {
+    const { address, identity } = watch
+    if (!isPublicValue(address) || !this.#grants.wasOpen(address, identity)) return false
+    if (!(await this.#addressGuard.isOpen(address)) || !this.#grants.wasOpen(address, identity)) return false
+    this.#grants.grantEverybody(address)
+    this.#confirm(watch)
+    return true
+  }
+
   /** It may have waited a long time for its turn. A route that hangs takes one turn, and leaves the others to those that answer (R54). */
   async #recheckIfLiving(watch: Watch): Promise<void> {
     if (this.#watches.get(watch.key) !== watch) return
     const { definition } = watch.address
+    if (await this.#isProvedByLoads(watch)) return
     const inTurn = this.#inTurn.get(definition) ?? 0
     if (inTurn > 0 && this.#hanging.has(definition)) {
       watch.dueAt = performance.now() + hangingMs
@@ -319,6 +345,10 @@ export class Access {
     await this.#recheck(watch)
     this.#inTurn.set(definition, (this.#inTurn.get(definition) ?? 1) - 1)
   }
+}
+
+function isPublicValue({ definition }: TopicAddress): boolean {
+  return definition.audience === 'public' && definition.kind === 'value'
 }
 
 function retryMs(failures: number, retryAfterMs: number | null): number {

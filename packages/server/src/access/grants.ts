@@ -20,7 +20,7 @@ export class Grants {
   readonly #byCredentials = new Map<string, Grant>()
   /** When the grant for everybody ends, by the address's key. */
   readonly #everybody = new Map<string, number>()
-  /** When everybody could last read an address: a run without credentials may confirm it again. */
+  /** When an address was last answered to no credentials, be it to one client only. */
   readonly #open = new Map<string, number>()
   /** The last revocation of each principal, by its number. */
   readonly #revoked = new Map<string, { seq: number; at: number }>()
@@ -76,14 +76,23 @@ export class Grants {
     return principalId !== null && (this.#revoked.get(principalId)?.seq ?? 0) > seq
   }
 
-  /** The endpoint answered 2xx to no credentials at all. */
+  /** The endpoint answered 2xx to no credentials at all, whatever the network address. */
   grantEverybody(address: TopicAddress): void {
-    const now = performance.now()
-    this.#everybody.set(address.key, now + this.#grantMs)
-    this.#open.set(address.key, now)
+    this.#everybody.set(address.key, performance.now() + this.#grantMs)
+    this.answeredNobody(address)
   }
 
-  /** Everybody could read it when that was last checked: one run without credentials may answer for many clients. */
+  /** The endpoint answered 2xx to no credentials, but to one network address: the others may not be meant. */
+  answeredNobody(address: TopicAddress): void {
+    this.#open.set(address.key, performance.now())
+  }
+
+  /** It answered so no longer ago than a grant is good for. */
+  isOpenNow(address: TopicAddress): boolean {
+    return performance.now() - (this.#open.get(address.key) ?? -Infinity) < this.#grantMs
+  }
+
+  /** It answered no credentials when that was last seen: one run without any may answer for many clients. */
   wasOpen(address: TopicAddress, identity: Identity): boolean {
     return this.#open.has(address.key) && this.countsAsEverybody(identity)
   }

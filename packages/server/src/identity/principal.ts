@@ -69,7 +69,7 @@ export function identityOf(
     const value = headers[name]
     if (value !== undefined) kept[name] = Array.isArray(value) ? value.join(name === 'cookie' ? '; ' : ', ') : value
   }
-  return { principal, headers: kept, key: credentialKey(principal, kept), ip }
+  return { principal, headers: kept, key: credentialKey(principal, kept, ip), ip }
 }
 
 /** Whether the credentials of this client have expired. */
@@ -77,9 +77,17 @@ export function hasExpired({ principal }: Identity): boolean {
   return (principal?.expiresAt ?? Infinity) <= Date.now()
 }
 
-/** The principal is part of it: the application may recognise it by a header that is not kept. */
-function credentialKey(principal: Principal | null, headers: Readonly<Record<string, string>>): string {
+/**
+ * The principal is part of it: the application may recognise it by a header that is not kept. Without one it is the network address that an
+ * endpoint may go by.
+ */
+function credentialKey(
+  principal: Principal | null,
+  headers: Readonly<Record<string, string>>,
+  ip: string | null,
+): string {
   const hash = createHash('sha256').update(`${JSON.stringify(principal?.id ?? null)}\0`)
+  if (principal === null) hash.update(`${ip}\0`)
   for (const name of Object.keys(headers).toSorted()) hash.update(`${name}\0${headers[name]}\0`)
   return hash.digest('base64url')
 }

@@ -1,4 +1,5 @@
 import type { RunAs, RunOptions } from '../endpoints/endpoint-runner.ts'
+import { isWithoutCredentials } from '../access/grants.ts'
 import type { TopicAddress } from '../endpoints/topic-address.ts'
 import { RunError, type Answer, type Unknown, type Verdict } from '../endpoints/verdict.ts'
 import { hasExpired, type Identity } from '../identity/principal.ts'
@@ -15,7 +16,7 @@ export interface LoaderPorts {
   /** A run that began at `seq` answered `identity` with 2xx: it may read the topic. */
   granted(address: TopicAddress, identity: Identity, seq: number): void
   /** An endpoint answered a run with these headers, which belong to no client in particular, with 2xx. */
-  grantedToRun(address: TopicAddress, headers: Readonly<Record<string, string>>): void
+  grantedToRun(address: TopicAddress, as: RunAs): void
   /** An endpoint refused `identity`. */
   refused(address: TopicAddress, identity: Identity): void
   /** An endpoint refused the load of a public topic. */
@@ -61,7 +62,7 @@ export class ValueLoader {
     const isPublic = definition.audience === 'public'
     const identity =
       loader !== null && !hasExpired(loader) ? loader : this.#credentials.pick(subscribers, isPublic ? undefined : may)
-    if (isPublic) return this.#loadForAll(this.runAs(identity))
+    if (isPublic) return this.#loadForAll(this.runAs(identity), identity)
     if (identity !== null) return this.#loadAs(identity)
     const detail = `There are no subscriber's credentials to load "${name}" with: they have expired, or are being checked.`
     throw new RunError({ kind: 'unknown', status: 0, reason: 'unverified', retryAfterMs: null, detail })
@@ -72,7 +73,8 @@ export class ValueLoader {
     return this.#address.definition.audience === 'public' || by === null ? this.#service(by) : by
   }
 
-  async #loadForAll(as: RunAs): Promise<Loaded> {
+  async #loadForAll(as: RunAs, identity: Identity | null): Promise<Loaded> {
+    const seq = this.#ports.revocationSeq()
     const verdict = await this.#run(as)
     if (verdict.kind !== 'value') {
       if (verdict.kind !== 'unknown') this.#ports.refusedToRun(this.#address)
@@ -80,7 +82,10 @@ export class ValueLoader {
     }
     const { answer } = verdict
     if (answer.privateReason !== null) throw this.#notShared(answer.privateReason)
-    this.#ports.grantedToRun(this.#address, as.headers)
+    this.#ports.grantedToRun(this.#address, as)
+    // The client whose address it was could have got the same without its credentials.
+    const isAnonymous = isWithoutCredentials(this.#address, as.headers)
+    if (isAnonymous && identity !== null && identity.ip === as.ip) this.#ports.granted(this.#address, identity, seq)
     return { answer, by: null }
   }
 

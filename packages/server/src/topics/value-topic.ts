@@ -136,7 +136,9 @@ export class ValueTopic extends LiveTopic {
    */
   async ready(identity: Identity): Promise<void> {
     this.#credentials.offer(identity)
-    if (this.state.snapshot !== null && !this.#schedule.overdue) return
+    // Nobody listens to a stale topic: the first to come does not wait for the next try.
+    const isOverdue = this.#schedule.overdue || (this.#staleness !== null && this.subscribers.size === 0)
+    if (this.state.snapshot !== null && !isOverdue) return
     try {
       await this.#loaded(identity)
     } catch (error) {
