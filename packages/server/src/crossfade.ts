@@ -37,7 +37,10 @@ export interface Crossfade {
   invalidate(topic: string): void
   /** Registers a method that clients call over any transport (R34). `validate` throws on an invalid body. */
   rpc(method: string, options: { validate?: RpcValidator }, handler: RpcHandler): void
-  /** Authorizes all subscriptions of a principal again, immediately. */
+  /**
+   * Authorizes all subscriptions of a principal again, immediately. They get nothing until the endpoint has answered. Resolves when all have
+   * been checked, or after a second.
+   */
   revoke(principalId: string): Promise<void>
 }
 

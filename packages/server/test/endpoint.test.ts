@@ -26,6 +26,19 @@ describe('a wrapped endpoint', () => {
     })
   })
 
+  it('wraps a route that is declared for GET and HEAD together', async () => {
+    shop = await openShop()
+    const { app } = shop
+    app.route({
+      method: ['GET', 'HEAD'],
+      url: '/both',
+      config: { crossfade: { topic: 'both', audience: 'public' } },
+      handler: () => Promise.resolve({ v: 1 }),
+    })
+    for (const method of ['GET', 'HEAD'] as const)
+      expect((await app.inject({ method, url: '/both' })).headers['crossfade']).toContain('topic="both"')
+  })
+
   it('answers HEAD with the headers of GET, without holding it (R10)', async () => {
     shop = await openShop()
     const get = await shop.app.inject('/api/orders/1')

@@ -97,6 +97,20 @@ async function join(socket: Socket, ...topics: string[]): Promise<void> {
 }
 
 describe('a principal that loses a right in mid-stream (D10)', () => {
+  it('does not keep the application waiting for an endpoint that hangs', async () => {
+    await open({ loadTimeoutMs: 60_000 })
+    const ann = await Socket.greet(origin, 'ann')
+    await join(ann, 'mine')
+    let answer = (): void => {}
+    whileRunning = () => new Promise((resolve) => (answer = resolve))
+    await app.crossfade.revoke('ann')
+    expect(ofType(ann.messages, 'unsubscribed')).toEqual([])
+    await expect.poll(() => ofType(ann.messages, 'stale')).toMatchObject([{ topic: 'mine', reason: 'unverified' }])
+    ;(tokens['ann'] as Token).allowed = false
+    answer()
+    whileRunning = null
+  })
+
   it('loses its topics on every transport at revoke, and others go on', async () => {
     await open()
     const ann = await Socket.greet(origin, 'ann')

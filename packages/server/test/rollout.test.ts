@@ -24,6 +24,20 @@ async function put(feature: string, payload: object | string, headers: Record<st
 }
 
 describe('the rollout of a feature', () => {
+  it('is heard by clients of a predecessor whose clock was ahead (R61)', async () => {
+    const ahead = Date.now() + 3_600_000
+    const told = ofType((await poll(shop, {}, { stagesSince: ahead })).messages, 'stage')
+    expect(told.find(({ feature }) => feature === 'order-page')).toMatchObject({ stage: 'shadow', percent: 5 })
+    expect(Math.min(...told.map(({ version }) => version))).toBeGreaterThan(ahead)
+    expect((await put('order-page', { stage: 'off' })).json().version).toBeGreaterThan(ahead)
+  })
+
+  it('keeps its version whatever a client invents', async () => {
+    const before = parseHeader((await shop.app.inject('/api/orders/1')).headers['crossfade'] as string)?.version
+    expect((await poll(shop, {}, { stagesSince: Number.MAX_SAFE_INTEGER })).messages).toEqual([])
+    expect(parseHeader((await shop.app.inject('/api/orders/1')).headers['crossfade'] as string)?.version).toBe(before)
+  })
+
   it('reaches connections by a stage message and polls by their next answer and header (R61)', async () => {
     const socket = await Socket.greet(origin)
     const before = await poll(shop, { 'orders/1': {} }, { stagesSince: 0 })

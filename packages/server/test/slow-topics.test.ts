@@ -69,6 +69,25 @@ describe('one topic of many whose endpoint hangs (R54, D14)', () => {
   })
 })
 
+it('many topics whose endpoints hang keep no others from being read for the first time (R54)', async () => {
+  const hanging = new Promise<void>((resolve) => (release = resolve))
+  shop = await openShop({ loadTimeoutMs: 60_000 }, (app) => {
+    app.get('/hangs/:id', { config: { crossfade: { topic: 'hangs/:id', audience: 'public' } } }, async () => {
+      await hanging
+      return { late: true }
+    })
+  })
+  const topics = Object.fromEntries(
+    [...Array.from({ length: 40 }, (_, i) => `hangs/${i}`), 'orders/1'].map((name) => [name, {}]),
+  )
+  // The first answers begin the loads that hang; they are under way when the client asks again.
+  await expect
+    .poll(async () => ofType((await poll(shop, topics)).messages, 'event').map(({ topic }) => topic), {
+      timeout: 30_000,
+    })
+    .toEqual(['orders/1'])
+})
+
 describe('a topic that is stale, in polls (R55)', () => {
   /** The topic is loaded, and its endpoint fails after a change. */
   async function fail(): Promise<object> {

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import type { EndpointRunner, RunAs } from '../endpoints/endpoint-runner.ts'
 import type { TopicDefinition } from '../endpoints/definition.ts'
 import type { TopicAddress } from '../endpoints/topic-address.ts'
@@ -46,6 +47,8 @@ interface Asking {
 const tickMs = 250
 /** Checks after a revocation do not queue behind the periodic ones. */
 const maxRevocationChecks = 32
+/** How long the application waits for the checks after a revocation, ms. */
+const revokeMs = 1_000
 /** A client is told that events are withheld when the check takes longer than this, ms. */
 const tellSuspendedMs = 250
 const retryCapMs = 10_000
@@ -170,7 +173,8 @@ export class Access {
 
   /**
    * Checks all subscriptions of a principal again, now. Earlier grants and checks that are under way no longer count, and nothing is sent
-   * until the endpoint has answered. Resolves when each subscription has been checked once.
+   * until the endpoint has answered. Resolves when each subscription has been checked once, or after a second: nobody who logs out waits
+   * for an endpoint that hangs.
    */
   async revoke(id: unknown): Promise<void> {
     const principalId = String(id)
@@ -180,8 +184,9 @@ export class Access {
     const timer = setTimeout(() => {
       for (const watch of watches) for (const subscriber of watch.subscribers) subscriber.tellSuspended()
     }, tellSuspendedMs)
-    await Promise.all(watches.map((watch) => this.#revocationChecks.run(() => this.#recheck(watch))))
-    clearTimeout(timer)
+    const checks = watches.map((watch) => this.#revocationChecks.run(() => this.#recheck(watch)))
+    const checked = Promise.all(checks).finally(() => clearTimeout(timer))
+    await Promise.race([checked, pause(revokeMs, undefined, { ref: false })])
   }
 
   /** Whether the principal was revoked after `seq`, a {@link revocationSeq}: what the application found before that no longer counts. */

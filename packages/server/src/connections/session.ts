@@ -176,8 +176,9 @@ export class Session {
         // The client may have left while this waited for its turn: then no endpoint runs.
         if (!subscription.ended && !this.#closed) await admitTo(topic, subscription.identity, this.#ports)
       }
-      // What is known already waits behind no endpoint that hangs.
-      await (isGranted ? admit() : this.#joins.run(admit))
+      // What is known already, or being asked for anyway, waits behind no endpoint that hangs.
+      const isUnderWay = topic instanceof ValueTopic && topic.isLoading
+      await (isGranted || isUnderWay ? admit() : this.#joins.run(admit))
       if (subscription.ended || this.#closed) return
       // The credentials may have been renewed meanwhile.
       if (!this.#belongsTo(topic.address, subscription.identity))

@@ -5,6 +5,9 @@ export interface FeatureRollout extends VersionedRollout {
   readonly feature: string
 }
 
+/** No clock is ahead by more than this: a greater version is an invention, ms. */
+const maxAheadMs = 366 * 86_400_000
+
 const initial: Rollout = { stage: 'off', percent: 100, rest: 'off' }
 
 /** A rollout as it is set: `percent` is 100 and `rest` is `off` unless it says otherwise, so that `{stage: 'off'}` is off for all. */
@@ -74,6 +77,16 @@ export class RolloutStore {
     const rollout = this.#put(feature, checked(setting))
     this.#announce(feature)
     return { feature, ...rollout }
+  }
+
+  /**
+   * A client has heard of a greater version than any here: the clock of this machine is behind that of a predecessor, and whatever is said
+   * here would be ignored (R61). All rollouts get greater versions.
+   */
+  supersede(version: number): void {
+    if (version <= this.#version || version > Date.now() + maxAheadMs) return
+    this.#version = version
+    for (const [feature, { stage, percent, rest }] of this.#rollouts) this.#put(feature, { stage, percent, rest })
   }
 
   /** The rollouts with a greater version, in the order of their changes: a client that gets only some of them can resume from there. */

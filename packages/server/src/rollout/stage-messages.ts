@@ -18,5 +18,7 @@ export function pendingStageMessages(
   { rollout, gate }: { readonly rollout: RolloutStore; readonly gate: PushGate },
   since: number | undefined,
 ): StageMessage[] {
-  return since === undefined || gate.isSilent ? [] : rollout.since(since).map((one) => stageMessage(one, 0))
+  if (since === undefined || gate.isSilent) return []
+  rollout.supersede(since)
+  return rollout.since(since).map((one) => stageMessage(one, 0))
 }

@@ -45,6 +45,10 @@ export class LoadSchedule {
     this.#options = options
   }
 
+  get isRunning(): boolean {
+    return this.#running
+  }
+
   /** The last result satisfies every request. */
   get settled(): boolean {
     return this.#have === this.#wanted && !this.#running

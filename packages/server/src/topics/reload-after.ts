@@ -3,6 +3,7 @@ export class ReloadAfter {
   readonly #afterMs: readonly number[]
   readonly #want: () => void
   readonly #timers = new Map<number, NodeJS.Timeout>()
+  #stopped = false
 
   /** @param afterMs how long after the last change each load follows, ms. */
   constructor(afterMs: readonly number[], want: () => void) {
@@ -12,6 +13,7 @@ export class ReloadAfter {
 
   /** Something changed: loads that are pending for an earlier change now wait for this one. */
   changed(): void {
+    if (this.#stopped) return
     for (const ms of this.#afterMs) {
       clearTimeout(this.#timers.get(ms))
       const timer = setTimeout(() => {
@@ -24,6 +26,7 @@ export class ReloadAfter {
   }
 
   stop(): void {
+    this.#stopped = true
     for (const timer of this.#timers.values()) clearTimeout(timer)
     this.#timers.clear()
   }

@@ -102,6 +102,11 @@ export class ValueTopic extends LiveTopic {
     return this.#changes
   }
 
+  /** Its endpoint is being asked for the value. */
+  get isLoading(): boolean {
+    return this.#schedule.isRunning
+  }
+
   get settled(): boolean {
     return this.#schedule.settled
   }

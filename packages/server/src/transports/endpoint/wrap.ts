@@ -74,9 +74,10 @@ export class EndpointWrapper {
     const options = route.config?.crossfade
     if (options === undefined) return requireNoOther(route)
     noteHeard(route)
-    const known = route.method === 'HEAD' ? this.#definitions.get(options) : undefined
+    const methods = [route.method].flat().map(String)
+    const known = String(methods) === 'HEAD' ? this.#definitions.get(options) : undefined
     if (known !== undefined) return this.#wrapHead(route, known)
-    if (String(route.method) !== 'GET') {
+    if (!methods.includes('GET') || methods.some((method) => method !== 'GET' && method !== 'HEAD')) {
       throw new CrossfadeError(
         'invalid_options',
         `The route ${String(route.method)} ${route.url} has config.crossfade, but only GET routes can be topics. Put it on the GET route alone.`,
