@@ -1,22 +1,21 @@
 import type { ServerResponse } from 'node:http'
-import { closeCodes, encodeSse, type SseFields } from '@crossfade/protocol'
+import { closeCodes, encodeSse } from '@crossfade/protocol'
 import { createSession } from 'better-sse'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Session } from '../connections/session.ts'
 import { StreamOutlet } from '../connections/stream-outlet.ts'
-import type { Heartbeats } from '../connections/heartbeats.ts'
+import { Cleanups } from '../connections/cleanups.ts'
 import type { Identity } from '../identity/principal.ts'
 import { expireWith } from '../connections/expiry.ts'
-import { spreadOf } from '../rollout/spread.ts'
 import { pendingStageMessages } from '../rollout/stage-messages.ts'
 import type { TransportContext } from './context.ts'
 import { eventBytes } from '../delivery/event-bytes.ts'
 import { eventWire } from './event-wire.ts'
 import { hello } from './hello.ts'
+import { nativeFields } from './native-fields.ts'
 import { OneTopicOutlet } from './one-topic-outlet.ts'
 import { SseConnection } from './sse-connection.ts'
-
-const proofSpacingMs = 300
+import { beat, proveStreaming, rotateAfter } from './stream-timers.ts'
 
 /** What a stream is opened with. */
 export interface SseStreamOptions {
@@ -116,62 +115,4 @@ function begin(
     ),
   )
   return session
-}
-
-/**
- * What a browser's own `EventSource` relies on (R13): the cursor, even while the topic is quiet, and when to reconnect, which it is told in advance, since
- * a connection may be cut without warning, and again before each close.
- */
-function nativeFields(message: object, connections: number): SseFields {
-  const { type, cursor, retry } = message as { type: string; cursor?: string; retry?: number | null }
-  if (type === 'hello') return { retry: reconnectMs(0, spreadOf(connections)) }
-  if (type === 'bye') return { retry: reconnectMs(retry ?? 0, 0) }
-  return (type === 'subscribed' || type === 'reset') && cursor !== undefined ? { id: cursor } : {}
-}
-
-/** After at least a second, and not all together. */
-function reconnectMs(askedMs: number, spreadMs: number): number {
-  return Math.round(Math.max(1_000, askedMs) + Math.random() * Math.max(2_000, spreadMs))
-}
-
-/** What to do when a stream has ended; what is added after that is done immediately. */
-class Cleanups {
-  readonly #cleanups: (() => void)[] = []
-  #done = false
-
-  add(cleanup: () => void): void {
-    if (this.#done) cleanup()
-    else this.#cleanups.push(cleanup)
-  }
-
-  run(): void {
-    this.#done = true
-    for (const cleanup of this.#cleanups.splice(0)) cleanup()
-  }
-}
-
-function proveStreaming(outlet: StreamOutlet): () => void {
-  let n = 0
-  const timer = setInterval(() => {
-    outlet.send({ type: 'heartbeat', at: Date.now(), n: (n += 1) })
-    if (n === 2) clearInterval(timer)
-  }, proofSpacingMs)
-  return () => clearInterval(timer)
-}
-
-function beat(heartbeats: Heartbeats, outlet: StreamOutlet): () => void {
-  return heartbeats.add({
-    get lastWriteAt() {
-      return outlet.lastWriteAt
-    },
-    beat: (message, idle) => {
-      if (idle) outlet.send(message)
-    },
-  })
-}
-
-function rotateAfter(ms: number, rotate: () => void): () => void {
-  const timer = setTimeout(rotate, ms)
-  timer.unref()
-  return () => clearTimeout(timer)
 }
