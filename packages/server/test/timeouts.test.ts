@@ -50,7 +50,7 @@ describe('beside the time-outs of the application', () => {
     expect([held.status, held.headers.get('preference-applied')]).toEqual([304, 'wait=1'])
     expect(await polled.json()).toMatchObject({ messages: [] })
     expect(ofType(stream.messages, 'hello')[0]).toMatchObject({ heartbeat: 1200 })
-    await expect.poll(() => ofType(stream.messages, 'heartbeat').length, { timeout: 10_000 }).toBe(3)
+    await expect.poll(() => ofType(stream.messages, 'heartbeat').length).toBeGreaterThanOrEqual(3)
     await app.crossfade.publish('ticks/a', 'tick', 1)
     await expect.poll(() => ofType(stream.messages, 'event').length).toBe(1)
     stream.close()
