@@ -7,8 +7,9 @@ import type { TransportContext } from './context.ts'
 import { admit, requireFewTopics, acquireConnection } from './guard.ts'
 import { PollOutlet } from './poll-outlet.ts'
 
-/** How long the topics of a poll wait for one whose endpoint is slow, ms. */
+/** How long the topics of a poll wait for one whose endpoint is slow, ms; no longer than the poll itself would be held, but so long at least. */
 const joinMs = 1_000
+const leastJoinMs = 250
 
 /** Short and long polling of many topics in one request (PROTOCOL §4); they differ in `wait` only. */
 export function registerPoll(scope: FastifyInstance, context: TransportContext): void {
@@ -46,9 +47,10 @@ async function answer(
     for (const message of pendingStageMessages(context, poll.stagesSince)) outlet.send(message)
     const startedAt = performance.now()
     const joins = Object.entries(poll.topics).map(([topic, from]) => session.subscribe({ topic, ...from }))
-    await settledWithin(joins, joinMs)
+    const waitMs = Math.min(poll.wait ?? 0, context.limits.maxHoldMs)
+    await settledWithin(joins, waitMs > 0 ? Math.min(joinMs, Math.max(waitMs, leastJoinMs)) : joinMs)
     const live = session.subscriptions.size > 0
-    const leftMs = Math.min(poll.wait ?? 0, context.limits.maxHoldMs) - (performance.now() - startedAt)
+    const leftMs = waitMs - (performance.now() - startedAt)
     if (outlet.isEmpty && live && leftMs > 0) await hold.wait(leftMs, context.limits.lingerMs, () => outlet.isFull)
     session.giveUpPending()
     for (const subscription of session.subscriptions.values()) subscription.restateStaleness()
