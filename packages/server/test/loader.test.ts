@@ -153,6 +153,37 @@ describe('a run of the endpoint', () => {
 })
 
 describe('a value topic and its source', () => {
+  it('gives whoever comes the value after the last change, also where everybody left while it was loaded', async () => {
+    let version = 1
+    let pass: () => void = () => {}
+    let gate = Promise.resolve()
+    let runs = 0
+    handler = async () => {
+      const read = version
+      runs += 1
+      await gate
+      return { v: read }
+    }
+    await open({ loadTimeoutMs: 60_000 })
+    const socket = await subscriber()
+    gate = new Promise((resolve) => (pass = resolve))
+    const before = runs
+    version = 2
+    await change()
+    await expect.poll(() => runs).toBe(before + 1)
+    version = 3
+    await change()
+    socket.send({ type: 'unsubscribe', id: 'x' })
+    await socket.next('unsubscribed')
+    gate = Promise.resolve()
+    pass()
+    // The answer of before has been taken when the endpoint answers somebody else.
+    expect((await app.inject('/things/1')).json()).toEqual({ v: 3 })
+    const late = await Socket.greet(origin)
+    late.send({ type: 'subscribe', id: 'x', topic: 'things/1' })
+    expect(await late.next('event')).toMatchObject({ data: { v: 3 } })
+  })
+
   it('shows the last change although the feed repeats an earlier one meanwhile (C2)', async () => {
     await open()
     handler = () => ({ v: 1 })

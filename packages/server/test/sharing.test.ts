@@ -121,6 +121,30 @@ describe('a group that is the same for two tenants (D16)', () => {
     for (const reader of [stream, native]) reader.close()
   })
 
+  it('is not loaded with the credentials of a client that is only about to join, when those of the others have expired', async () => {
+    let expiresAt = Infinity
+    await open('wrong', {
+      expiryGraceMs: 60_000,
+      authenticate: ({ headers }) => {
+        const id = String(headers.authorization).replace('Bearer ', '')
+        return { id, plan: 'gold', ...(id === 'a-1' ? { expiresAt } : {}) }
+      },
+    })
+    expiresAt = Date.now() + 2_000
+    const a = await subscribed('a-1')
+    expect(await a.next('event')).toMatchObject({ data: { owner: 'tenant a' } })
+    await until(() => Date.now() > expiresAt)
+    const shown: string[] = []
+    for (let n = 1; n <= 10; n++) {
+      await change('b')
+      shown.push(await poll(`b-${n}`))
+      a.send({ type: 'ping', n })
+      await until(() => ofType(a.messages, 'heartbeat').some((beat) => beat.n === n))
+    }
+    expect(JSON.stringify(a.messages)).not.toContain('tenant b')
+    expect(shown.join('')).not.toContain('tenant a')
+  })
+
   it('continues by polling for its clients: their answers are their own, and promise no push', async () => {
     await open('wrong')
     const a = await subscribed('a-1')
