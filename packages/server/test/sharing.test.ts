@@ -135,8 +135,7 @@ describe('a group that is the same for two tenants (D16)', () => {
     expect(await a.next('event')).toMatchObject({ data: { owner: 'tenant a' } })
     await until(() => Date.now() > expiresAt)
     const shown: string[] = []
-    for (let n = 1; n <= 10; n++) {
-      await change('b')
+    for (let n = 1; n <= 3; n++) {
       shown.push(await poll(`b-${n}`))
       a.send({ type: 'ping', n })
       await until(() => ofType(a.messages, 'heartbeat').some((beat) => beat.n === n))
