@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { createServer, type AddressInfo } from 'node:net'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import pg from 'pg'
 import { describe, expect, it } from 'vitest'
 import type { ChangeFeed, FeedState } from '../src/index.ts'
 import { postgresReplication } from '../src/postgres-replication.ts'
@@ -67,6 +68,21 @@ describe('a PostgreSQL feed that may stand by, while another holds the slot (D18
     await first.feed.stop()
     await until(second, 'streaming')
     expect(await facts()).toMatchObject([{ tables: ['others'] }])
+  })
+
+  it('waits, and changes nothing, while another process is still setting up (C17)', async () => {
+    await using bench = await feedBench()
+    // What a process holds from before its set-up until it streams.
+    const key = `1667658604, hashtext('${bench.slot}')`
+    const other = new pg.Client(bench.database.url)
+    await other.connect()
+    await other.query(`SELECT pg_advisory_lock(${key})`)
+    const second = await standby(bench)
+    expect(second.states).toEqual(['starting', 'standby'])
+    expect(await bench.query('SELECT FROM pg_publication WHERE pubname = $1', [bench.slot])).toEqual([])
+    await other.query(`SELECT pg_advisory_unlock(${key})`)
+    await until(second, 'streaming')
+    await other.end()
   })
 
   it('is the only one that streams, of several that start or end together', async () => {
