@@ -126,7 +126,7 @@ describe('a run whose answer refuses these credentials (D13)', () => {
       for (const [name, trouble] of [...refusals, ...unknowns]) {
         if (trouble === hangs || trouble === aborts) continue
         endpoints.trouble = trouble
-        const headers = { ...as('ann'), 'if-none-match': String(etag), prefer: 'wait=20' }
+        const headers = { ...as('ann'), 'if-none-match': String(etag), prefer: 'wait=1' }
         const plain = await endpoints.app.inject({ url, headers: as('ann') })
         await endpoints.app.crossfade.revoke('ann')
         // A public value that its topic has is not secret, and its endpoint is not asked.
