@@ -49,12 +49,12 @@ describe('beside the time-outs of the application', () => {
     const [held, polled] = await Promise.all([hold(origin), poll(origin)])
     expect([held.status, held.headers.get('preference-applied')]).toEqual([304, 'wait=1'])
     expect(await polled.json()).toMatchObject({ messages: [] })
-    expect(ofType(stream.messages, 'hello')[0]).toMatchObject({ heartbeat: 1200 })
+    expect(ofType(stream.messages, 'hello')[0]).toMatchObject({ heartbeat: 800 })
     await expect.poll(() => ofType(stream.messages, 'heartbeat').length).toBeGreaterThanOrEqual(3)
     await app.crossfade.publish('ticks/a', 'tick', 1)
     await expect.poll(() => ofType(stream.messages, 'event').length).toBe(1)
     stream.close()
-    expect(warnings).toEqual([expect.stringContaining('heartbeatMs is 1200 in place of 15000')])
+    expect(warnings).toEqual([expect.stringContaining('heartbeatMs is 800 in place of 15000')])
   })
 
   it('they do so too where the time-out is set on the server itself, after the plugin', async () => {

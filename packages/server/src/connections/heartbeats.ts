@@ -13,7 +13,9 @@ export class Heartbeats {
   readonly #slots: Set<Beating>[] = Array.from({ length: slots }, () => new Set())
   #intervalMs = 0
   #timer: NodeJS.Timeout | undefined
-  #tick = 0
+  #startedAt = 0
+  /** Slots visited since then. */
+  #visited = 0
   #n = 0
 
   constructor(intervalMs: number) {
@@ -25,6 +27,8 @@ export class Heartbeats {
     if (intervalMs === this.#intervalMs) return
     clearInterval(this.#timer)
     this.#intervalMs = intervalMs
+    this.#startedAt = performance.now()
+    this.#visited = 0
     this.#timer = setInterval(() => this.#visit(), intervalMs / slots)
     this.#timer.unref()
   }
@@ -32,7 +36,7 @@ export class Heartbeats {
   /** @returns removes the connection again. */
   add(connection: Beating): () => void {
     // The slot just visited comes round last: the first heartbeat is a whole interval away.
-    const slot = this.#slots[this.#tick] as Set<Beating>
+    const slot = this.#slots[this.#visited % slots] as Set<Beating>
     slot.add(connection)
     return () => slot.delete(connection)
   }
@@ -41,11 +45,18 @@ export class Heartbeats {
     clearInterval(this.#timer)
   }
 
+  /** A timer of a busy process comes late: what it has missed is made up for, so that no connection waits longer for it. */
   #visit(): void {
-    this.#tick = (this.#tick + 1) % slots
+    const due = Math.floor(((performance.now() - this.#startedAt) * slots) / this.#intervalMs)
+    this.#visited = Math.max(this.#visited, due - slots)
+    while (this.#visited < due) this.#visitNext()
+  }
+
+  #visitNext(): void {
+    this.#visited += 1
     const message = { type: 'heartbeat', at: Date.now(), n: (this.#n += 1) } as const
     const idleSince = performance.now() - this.#intervalMs
-    for (const connection of this.#slots[this.#tick] as Set<Beating>)
+    for (const connection of this.#slots[this.#visited % slots] as Set<Beating>)
       connection.beat(message, connection.lastWriteAt <= idleSince)
   }
 }
