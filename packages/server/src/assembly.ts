@@ -135,7 +135,6 @@ export function assemble(
     service,
     rotateMs: options.rotateMs,
     expiryGraceMs: options.expiryGraceMs,
-    loadTimeoutMs: options.loadTimeoutMs,
     warn: (message) => app.log.warn(message),
     skips,
     idSpelling: options.diagnostics ? new IdSpelling((message) => app.log.warn(`crossfade: ${message}`)) : null,

@@ -2,6 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { EndpointRunner, RunAs } from '../endpoints/endpoint-runner.ts'
 import type { TopicDefinition } from '../endpoints/definition.ts'
 import type { TopicAddress } from '../endpoints/topic-address.ts'
+import { maxRetryAfterMs } from '../endpoints/verdict.ts'
 import type { EndCode, Supervised } from '../delivery/subscriber.ts'
 import { hasExpired, type Identity } from '../identity/principal.ts'
 import { AddressGuard } from './address-guard.ts'
@@ -358,11 +359,8 @@ function isPublicValue({ definition }: TopicAddress): boolean {
 
 function retryMs(failures: number, retryAfterMs: number | null): number {
   const backoffMs = Math.min(retryCapMs, 250 * 2 ** failures) * (0.5 + 0.5 * Math.random())
-  return Math.max(backoffMs, Math.min(retryAfterMs ?? 0, retryAfterCapMs))
+  return Math.max(backoffMs, Math.min(retryAfterMs ?? 0, maxRetryAfterMs))
 }
-
-/** An endpoint with a longer `Retry-After` is still asked now and then: nothing else would notice that it has recovered. */
-const retryAfterCapMs = 600_000
 
 /** Topics that a client may not read and topics that do not exist get the same message (R52). */
 export function refusalOf(topic: string): string {

@@ -43,6 +43,9 @@ export function isPassing(status: number): boolean {
   return status === 408 || status === 425 || status === 429 || status >= 500
 }
 
+/** An endpoint with a longer `Retry-After` is still asked now and then: nothing else would notice that it has recovered, ms. */
+export const maxRetryAfterMs = 600_000
+
 /** A verdict as the error that a client is told. */
 export class RunError extends CrossfadeError {
   readonly verdict: Refusal | Unknown

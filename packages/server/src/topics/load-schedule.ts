@@ -1,4 +1,5 @@
 import { CrossfadeError } from '@crossfade/protocol'
+import { maxRetryAfterMs } from '../endpoints/verdict.ts'
 
 /** What a schedule runs, and when. */
 export interface LoadScheduleOptions {
@@ -20,8 +21,6 @@ interface Waiter {
 }
 
 const retryCapMs = 10_000
-/** A longer `Retry-After` is cut to this: nothing else would notice that the endpoint has recovered. */
-const retryAfterCapMs = 600_000
 
 /**
  * Runs loads on request, one at a time. A request that arrives while a load runs is satisfied by the next one, which begins
@@ -165,7 +164,7 @@ export class LoadSchedule {
       this.#have = target
     } else {
       this.#failures += 1
-      const pauseMs = Math.min(this.#options.retryAfterMs(failure.error), retryAfterCapMs)
+      const pauseMs = Math.min(this.#options.retryAfterMs(failure.error), maxRetryAfterMs)
       this.#pause = pauseMs > 0 ? { error: failure.error, until: performance.now() + pauseMs } : null
     }
     // Requests made while it ran fail immediately with this `Retry-After`, like those made from now on.

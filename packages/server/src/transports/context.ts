@@ -46,8 +46,6 @@ export interface TransportContext {
   readonly rotateMs: number
   /** How long before its credentials expire a client is asked for new ones, and how long after expiry they are awaited, ms (R53). */
   readonly expiryGraceMs: number
-  /** The time limit for an endpoint's answer to a run, ms. */
-  readonly loadTimeoutMs: number
   readonly warn: (message: string) => void
   readonly skips: Skips
   /** `null` outside development. */

@@ -179,8 +179,8 @@ export class EndpointWrapper {
   }
 
   #read(payload: unknown): Promise<ReadBody> {
-    const { limits, loadTimeoutMs } = this.#context
-    return readBody(payload, { maxBytes: limits.maxEventBytes, maxMs: loadTimeoutMs })
+    const { limits, runner } = this.#context
+    return readBody(payload, { maxBytes: limits.maxEventBytes, maxMs: runner.timeoutMs })
   }
 
   /** What a 2xx answer proves about the client, and about the route. */
